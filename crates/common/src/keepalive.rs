@@ -1,0 +1,265 @@
+//! Pings, pongs and the close frame, taken care of below the handler.
+//!
+//! tungstenite answers a ping only while somebody reads, never sends one by itself, and hands
+//! every control frame to the reader. [`Keepalive`] reads past control frames, so that a handler
+//! sees text and binary messages and then the end; it pings, and gives up on a peer that no
+//! longer answers. It is itself a `Stream` and a `Sink`, and works for servers and clients.
+//!
+//! It has no task of its own: it works while the handler waits for a message or for a write to
+//! be taken. A handler that pauses should therefore wait in `next()` with a timeout, rather than
+//! in `sleep`.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_tungstenite::WebSocketStream;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::{Error, Message};
+
+/// When to ping, and when to give up.
+#[derive(Clone, Copy, Debug)]
+pub struct Pings {
+    /// The pause before each ping. Zero turns pings off. Default: 20 s, as in Python `websockets`;
+    /// proxies cut a socket that is idle for 60 s (nginx, AWS) or even 30 s.
+    pub interval: Duration,
+    /// How long the pong may take. Zero waits for ever. Default: 20 s, as in Python `websockets`.
+    pub timeout: Duration,
+}
+
+impl Default for Pings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(20) }
+    }
+}
+
+/// A WebSocket that keeps itself alive.
+///
+/// Its `Stream` yields text and binary messages, and ends after the close handshake. When a
+/// pong is overdue, both `Stream` and `Sink` return [`Error::Io`] of kind
+/// [`TimedOut`](io::ErrorKind::TimedOut). All its methods are cancel safe: a frame that was
+/// written in part is finished before anything else is written.
+#[derive(Debug)]
+pub struct Keepalive<S> {
+    websocket: WebSocketStream<S>,
+    pings: Pings,
+    /// Boxed because a `Sleep` must not move, and a handler's socket should be free to.
+    timer: Pin<Box<Sleep>>,
+    ping: Ping,
+    /// tungstenite has a pong to write. No more is read before it is written, so that a peer
+    /// that pings without reading fills its own buffers rather than ours.
+    pong_waits: bool,
+    /// The peer's close frame, and what was in it.
+    closed: Option<Option<CloseFrame>>,
+    /// A message that was read ahead, in search of a pong.
+    ahead: Option<Result<Message, Error>>,
+    /// What is left to write of [`send_encoded`](Self::send_encoded)'s frames.
+    encoded: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ping {
+    /// The timer runs until the next ping is due.
+    Idle,
+    /// The ping is due, but a write before it is still blocked. The timer runs until the
+    /// pong is overdue all the same: a peer that takes nothing gets no ping either.
+    Due,
+    /// The ping is on its way. The timer runs until the pong is overdue.
+    Sent,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
+    /// Keeps `websocket` alive from now on.
+    pub fn new(websocket: WebSocketStream<S>, pings: Pings) -> Self {
+        Self {
+            websocket,
+            pings,
+            timer: Box::pin(sleep(pings.interval)),
+            ping: Ping::Idle,
+            pong_waits: false,
+            closed: None,
+            ahead: None,
+            encoded: Bytes::new(),
+        }
+    }
+
+    /// Sends whole frames that are encoded already, past tungstenite: a server that tells many
+    /// clients the same encodes it once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection's write, and `TimedOut` when a pong is overdue.
+    pub async fn send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
+        // What tungstenite still has to write goes first, or the frames would be mixed up.
+        poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        self.encoded = frames;
+        poll_fn(|cx| self.poll_flush_all(cx)).await
+    }
+
+    /// The peer's close frame, once it has come; `Some(None)` for one without a code.
+    pub fn closed(&self) -> Option<Option<&CloseFrame>> {
+        self.closed.as_ref().map(Option::as_ref)
+    }
+
+    /// The connection below. What is written to it directly must be whole frames.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.websocket.get_mut()
+    }
+
+    /// Turns pings off, for the time of a farewell.
+    pub fn stop_pings(&mut self) {
+        self.pings.interval = Duration::ZERO;
+    }
+
+    /// Reads on until a text or binary message, the end, or an error.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            if self.pong_waits {
+                ready!(Pin::new(&mut self.websocket).poll_flush(cx))?;
+                self.pong_waits = false;
+            }
+            match ready!(Pin::new(&mut self.websocket).poll_next(cx)) {
+                Some(Ok(Message::Ping(_))) => self.pong_waits = true,
+                Some(Ok(Message::Pong(_))) => self.alive(),
+                // The next read writes the answer, and ends the stream once it is written.
+                Some(Ok(Message::Close(frame))) => self.closed = Some(frame),
+                Some(Ok(Message::Frame(_))) => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn alive(&mut self) {
+        if self.ping == Ping::Sent {
+            self.ping = Ping::Idle;
+            self.timer.as_mut().reset(Instant::now() + self.pings.interval);
+        }
+    }
+
+    /// Sends a ping when one is due. Ready when the peer is to be given up.
+    fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.pings.interval.is_zero() {
+            return Poll::Pending;
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.ping != Ping::Idle && !self.pings.timeout.is_zero() {
+                // A handler that only writes reads no pongs: look before the verdict.
+                if self.ahead.is_none()
+                    && let Poll::Ready(Some(message)) = self.poll_read(cx)
+                {
+                    self.ahead = Some(message);
+                }
+                if self.ping != Ping::Idle {
+                    return Poll::Ready(overdue());
+                }
+            } else {
+                self.ping = Ping::Due;
+                let pause = match self.pings.timeout {
+                    Duration::ZERO => self.pings.interval,
+                    timeout => timeout,
+                };
+                self.timer.as_mut().reset(Instant::now() + pause);
+            }
+        }
+        if self.ping == Ping::Due && self.poll_write_encoded(cx).is_ready() {
+            // A failure here is the next read's or write's to report.
+            let websocket = &mut self.websocket;
+            if Pin::new(&mut *websocket).poll_ready(cx).is_ready() {
+                _ = Pin::new(&mut *websocket).start_send(Message::Ping(Bytes::new()));
+                _ = Pin::new(websocket).poll_flush(cx);
+                self.ping = Ping::Sent;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// `poll`, but a peer that is given up ends the wait.
+    fn or_dead<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<Result<T, Error>>,
+    ) -> Poll<Result<T, Error>> {
+        match poll {
+            Poll::Pending => self.poll_dead(cx).map(Err),
+            ready => ready,
+        }
+    }
+
+    fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.encoded.is_empty() {
+            let written = ready!(Pin::new(self.websocket.get_mut()).poll_write(cx, &self.encoded))?;
+            if written == 0 {
+                return Poll::Ready(Err(Error::Io(io::ErrorKind::WriteZero.into())));
+            }
+            self.encoded.advance(written);
+            if self.encoded.is_empty() {
+                // Bytes may own a large buffer; an idle connection should not.
+                self.encoded = Bytes::new();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let flushed = match self.poll_write_encoded(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.websocket).poll_flush(cx),
+            other => other,
+        };
+        self.or_dead(cx, flushed)
+    }
+}
+
+fn overdue() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout"))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(message) = self.ahead.take() {
+            return Poll::Ready(Some(message));
+        }
+        // Reading makes tungstenite write pongs: not into the middle of a frame.
+        let read = match self.poll_write_encoded(cx) {
+            Poll::Ready(Ok(())) => self.poll_read(cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+            Poll::Pending => Poll::Pending,
+        };
+        match read {
+            Poll::Pending => self.poll_dead(cx).map(|error| Some(Err(error))),
+            ready => ready,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Keepalive<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = match self.poll_write_encoded(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.websocket).poll_ready(cx),
+            other => other,
+        };
+        self.or_dead(cx, ready)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.websocket).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flush_all(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_flush_all(cx))?;
+        Pin::new(&mut self.websocket).poll_close(cx)
+    }
+}

@@ -1,0 +1,120 @@
+//! Listens on every address that a host name has.
+//!
+//! `localhost` is two addresses, 127.0.0.1 and ::1, and browsers try ::1 first. tokio's
+//! `TcpListener::bind("localhost:…")` binds only the first that works, and then half of the
+//! clients find a closed port.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+use crate::{Error, Result};
+
+/// How many connects the kernel keeps for us until we accept them. Linux' own upper limit
+/// (`net.core.somaxconn`); tokio's default of 1024 overflows when thousands connect at once.
+const BACKLOG: u32 = 4096;
+
+/// How often another free port is tried when the one that the first address got is taken on the
+/// second.
+const TRIES: usize = 16;
+
+/// Binds every address of `address`, a `HOST:PORT`, to the same port. Port 0 picks a free one.
+///
+/// # Errors
+///
+/// A sentence when the address makes no sense, the host is unknown or the port is taken.
+pub async fn bind(address: &str) -> Result<Vec<TcpListener>> {
+    let addresses = resolve(address).await?;
+    for _ in 1..TRIES {
+        match bind_all(&addresses) {
+            // Only with port 0 can another try find another port.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_any_port(&addresses) => {}
+            other => return other.map_err(|error| sentence(address, &error)),
+        }
+    }
+    bind_all(&addresses).map_err(|error| sentence(address, &error))
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    let usage =
+        || format!("the address {address:?} is not HOST:PORT; give one like localhost:8765");
+    let (host, port) = address.rsplit_once(':').ok_or_else(usage)?;
+    let port: u16 = port.parse().map_err(|_| usage())?;
+    if host.is_empty() {
+        return Err(usage().into());
+    }
+    // RFC 6761, section 6.3: localhost is always both loopback addresses, whatever the hosts
+    // file says. Browsers keep to it.
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .map(|ip| SocketAddr::new(ip, port))
+            .into());
+    }
+    let mut addresses = Vec::new();
+    let found = lookup_host(address)
+        .await
+        .map_err(|_| format!("the host {host:?} is unknown; try localhost or 127.0.0.1"))?;
+    for found in found {
+        if !addresses.contains(&found) {
+            addresses.push(found);
+        }
+    }
+    Ok(addresses)
+}
+
+fn is_any_port(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|address| address.port() == 0)
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::<TcpListener>::new();
+    let mut missing = None;
+    for &(mut address) in addresses {
+        if let Some(first) = listeners.first() {
+            address.set_port(first.local_addr()?.port());
+        }
+        match bind_one(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if no_such_address(&error) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // On Unix this lets a server start again while old connections linger in TIME_WAIT. On
+    // Windows the same flag would let two servers share a port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A machine without IPv6 still has a name for ::1.
+fn no_such_address(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        // EAFNOSUPPORT has no ErrorKind: 97 on Linux, 47 on macOS, 10047 on Windows.
+        || matches!(error.raw_os_error(), Some(97 | 47 | 10047))
+}
+
+fn sentence(address: &str, error: &io::Error) -> Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "is in use; stop the other program, or give another address, for example localhost:0"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "is not for this user; give a port above 1023, for example localhost:8765"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "is not an address of this machine; try localhost or 0.0.0.0"
+        }
+        _ => return format!("cannot listen on {address}: {error}; try localhost:0").into(),
+    };
+    format!("the address {address} {remedy}").into()
+}

@@ -1,0 +1,29 @@
+//! What the tests share: [`Program`] starts a real binary and reads what it prints, [`Peer`] is
+//! a well-behaved client, [`Raw`] one that can break every rule.
+//!
+//! Every wait is bounded by [`LIMIT`], so that a test that hangs fails. This crate does not
+//! inherit the workspace's lints against panics: a helper that fails is a test that fails.
+
+use std::time::Duration;
+
+#[cfg(unix)]
+pub use rustix::process::Signal;
+
+mod peer;
+mod program;
+mod raw;
+
+pub use peer::Peer;
+pub use program::{Program, run};
+pub use raw::{HANDSHAKE, Raw, frame, http};
+
+/// How long any one step may take: far longer than it does on a loaded machine of two cores.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// `future`, or a failed test after [`LIMIT`].
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited too long for {what}"),
+    }
+}

@@ -1,0 +1,138 @@
+//! Real binaries: started, read, signalled and ended.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::soon;
+
+/// A running server. It is killed when it is dropped.
+pub struct Program {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Arc<Mutex<String>>,
+    /// The first address that it listens on.
+    pub address: SocketAddr,
+    scheme: String,
+}
+
+impl Program {
+    /// Starts `exe` and waits for its first `listening on` line.
+    pub async fn start(exe: &str, args: &[&str]) -> Self {
+        Self::start_command(Command::new(exe).args(args)).await
+    }
+
+    /// The same for a command with an environment, or wrapped in another program.
+    pub async fn start_command(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let mut from = child.stderr.take().unwrap();
+        let to = stderr.clone();
+        tokio::spawn(async move {
+            let mut chunk = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut chunk).await {
+                to.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..n]));
+            }
+        });
+        let first = soon("the listening line", stdout.next_line()).await.unwrap();
+        let url = first.as_deref().and_then(|line| line.strip_prefix("listening on "));
+        let (scheme, address) = url.and_then(|url| url.split_once("://")).unwrap_or_else(|| {
+            panic!("no listening line but {first:?}; stderr: {}", stderr.lock().unwrap())
+        });
+        let address = address.parse().unwrap();
+        Self { child, stdout, stderr, address, scheme: scheme.to_owned() }
+    }
+
+    /// Where to connect to, for example `ws://127.0.0.1:41399`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// The next line on stdout; `None` at its end.
+    pub async fn line(&mut self) -> Option<String> {
+        soon("a line on stdout", self.stdout.next_line()).await.unwrap()
+    }
+
+    /// Waits until stdout has a line that starts with `start`, and returns it.
+    pub async fn line_with(&mut self, start: &str) -> String {
+        loop {
+            match self.line().await {
+                Some(line) if line.starts_with(start) => return line,
+                Some(_) => {}
+                None => panic!("stdout ended without {start:?}; stderr: {}", self.log()),
+            }
+        }
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until stderr has `text`.
+    pub async fn logged(&self, text: &str) {
+        let seen = async {
+            while !self.log().contains(text) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(crate::LIMIT, seen).await.is_err() {
+            panic!("{text:?} is not in the log: {}", self.log());
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Sends a signal, for example `Signal::TERM`.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Sends SIGTERM.
+    #[cfg(unix)]
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Waits for the end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        soon("the program's end", self.child.wait()).await.unwrap()
+    }
+
+    /// Kills it at once.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// Runs `exe` to its end with `input` on stdin.
+pub async fn run(exe: &str, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(exe)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A program that never reads its input has the right not to.
+    _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    soon("the program's end", child.wait_with_output()).await.unwrap()
+}
