@@ -1,0 +1,83 @@
+use serde_json::json;
+use tungstenite::Message;
+
+use crate::{event, join, start, state, users};
+
+#[tokio::test]
+async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
+    let server = start(&[]).await;
+    let mut observer = join(&server, 1, 0).await;
+    let mut peer = join(&server, 2, 0).await;
+    assert_eq!(event(&mut observer).await, users(2));
+
+    let deep = "[".repeat(100_000);
+    let deep_member = format!("{{\"x\":{deep}");
+    let large = format!("{{\"action\":\"{}\"}}", "a".repeat((1 << 20) - 13));
+    let bad = [
+        "",
+        " ",
+        "plus",
+        "not json",
+        "null",
+        "true",
+        "5",
+        "-1e999",
+        "\"plus\"",
+        "[]",
+        "[\"plus\"]",
+        "{}",
+        "{",
+        "{\"action\"",
+        "{\"action\":}",
+        "{\"action\":\"plus\"",
+        "{\"action\":\"plus\"}}",
+        "{\"action\":\"plus\"}{\"action\":\"plus\"}",
+        "{\"action\":null}",
+        "{\"action\":0}",
+        "{\"action\":true}",
+        "{\"action\":[\"plus\"]}",
+        "{\"action\":{\"plus\":null}}",
+        "{\"action\":\"PLUS\"}",
+        "{\"action\":\"plus \"}",
+        "{\"action\":\"jump\"}",
+        "{\"Action\":\"plus\"}",
+        "{\"value\":5}",
+        "{\"action\":\"plus\",\"action\":\"plus\"}",
+        "{'action':'plus'}",
+        "\u{feff}{\"action\":\"plus\"}",
+        &deep,
+        &deep_member,
+        &large,
+    ];
+    for text in bad {
+        let shown = text.chars().take(40).collect::<String>();
+        peer.send(text).await;
+        let told = event(&mut peer).await;
+        assert_eq!(told["type"], "error", "{shown}");
+        let members = told.as_object().unwrap();
+        assert_eq!(members.len(), 2, "{told}");
+        assert!(!members["message"].as_str().unwrap().is_empty());
+    }
+    peer.send(Message::binary(vec![0xff, 0xfe, 0x00])).await;
+    assert_eq!(event(&mut peer).await["type"], "error");
+
+    // Nothing was counted, and the observer heard nothing of it.
+    peer.send(json!({"action": "plus"}).to_string()).await;
+    assert_eq!(event(&mut peer).await, state(1));
+    assert_eq!(event(&mut observer).await, state(1));
+}
+
+#[tokio::test]
+async fn the_error_does_not_repeat_what_the_client_sent() {
+    let server = start(&[]).await;
+    let mut peer = join(&server, 1, 0).await;
+    for text in
+        [r#"{"action":"<script>"}"#, "<script>", r#""<script>""#, r#"{"action":["<script>"]}"#]
+    {
+        peer.send(text).await;
+        let told = event(&mut peer).await;
+        assert!(!told["message"].as_str().unwrap().contains("script"), "{told}");
+    }
+    server.logged("unknown action").await;
+    assert!(!server.log().contains("script"));
+}

@@ -1,0 +1,43 @@
+use testing::run;
+
+use crate::EXE;
+
+#[tokio::test]
+async fn help_explains_each_flag_with_its_default() {
+    let help = run(EXE, &["--help"], "").await;
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for (flag, default) in [
+        ("[ADDRESS]  ", "localhost:8765"),
+        ("--open-timeout <SECONDS>", "10"),
+        ("--ping-interval <SECONDS>", "20"),
+        ("--ping-timeout <SECONDS>", "20"),
+        ("--close-timeout <SECONDS>", "10"),
+        ("--max-size <BYTES>", "1048576"),
+        ("--max-connections <N>", "10000"),
+    ] {
+        let line =
+            help.lines().find(|line| line.contains(flag)).unwrap_or_else(|| panic!("{help}"));
+        let (_, explained) = line.split_once(flag).unwrap();
+        assert!(explained.trim().len() > 20, "{line}");
+        assert!(line.ends_with(&format!("[default: {default}]")), "{line}");
+    }
+    assert!(help.contains("--allow-origin <ORIGIN>"));
+}
+
+#[tokio::test]
+async fn a_flag_that_makes_no_sense_is_refused_with_what_to_give() {
+    for (args, says) in [
+        (["--ping-interval", "-1"], "give seconds from 0 to a year"),
+        (["--ping-timeout", "NaN"], "give seconds from 0 to a year"),
+        (["--close-timeout", "1e300"], "give seconds from 0 to a year"),
+        (["--open-timeout", "soon"], "give seconds, for example 20 or 0.5"),
+        (["--open-timeout", "0"], "give more than 0 seconds"),
+        (["--max-size", "1MB"], "invalid digit"),
+    ] {
+        let output = run(EXE, &args.map(|arg| arg), "").await;
+        assert!(!output.status.success());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(says), "{stderr}");
+    }
+}

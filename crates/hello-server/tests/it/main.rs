@@ -1,0 +1,33 @@
+//! Tests of hello-server through the real binary, and with it of everything that `serve` does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
+
+/// The greeting itself: names, output, close code 1000.
+mod conversation;
+/// The command line: usage, defaults, faults.
+mod flags;
+/// What is answered to HTTP requests on the same port.
+mod http;
+/// Close codes, timeouts and keepalive.
+mod lifecycle;
+/// Addresses: both families, port 0, a port in use.
+mod listen;
+/// Which pages may connect.
+mod origins;
+/// SIGINT and SIGTERM.
+#[cfg(unix)]
+mod shutdown;
+
+use testing::Program;
+
+const EXE: &str = env!("CARGO_BIN_EXE_hello-server");
+
+async fn start(flags: &[&str]) -> Program {
+    let args = [&["localhost:0"], flags].concat();
+    Program::start(EXE, &args).await
+}

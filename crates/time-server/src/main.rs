@@ -1,0 +1,42 @@
+//! WS server that sends messages at random intervals.
+//!
+//! Run `cargo run -p time-server` and open http://127.0.0.1:5678/ in a browser. You will see the
+//! UTC time, again and again, after pauses of up to three seconds.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::close::CloseWith;
+use common::flags::Flags;
+use common::{Result, Server, Socket};
+use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tungstenite::Message;
+
+const PAGE: &str = include_str!("../../../web/time.html");
+
+async fn time(socket: &mut Socket) -> Result<()> {
+    loop {
+        let now = format!("{:.6}", Timestamp::now());
+        socket.send(Message::text(now)).await?;
+
+        // Listen during the pause: a socket that nobody reads answers no ping and sees no close.
+        let pause = Duration::from_secs_f64(fastrand::f64() * 3.0);
+        match timeout(pause, socket.next()).await {
+            Err(_elapsed) => continue,
+            Ok(None) => return Ok(()),
+            Ok(Some(Err(error))) => return Err(error.into()),
+            Ok(Some(Ok(_))) => {
+                return Err(CloseWith::unsupported("this server only tells the time"));
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let server = Server::new(Flags::parse_or("127.0.0.1:5678")).page(PAGE);
+
+    common::report(server.serve(|socket| Box::pin(time(socket))).await)
+}
