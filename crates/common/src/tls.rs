@@ -1,0 +1,208 @@
+//! TLS for the two demos that speak it: the server's side, the client's side, and words for what
+//! goes wrong between them. What stands in a PEM file is [`certificate`]'s affair.
+//!
+//! native-tls is OpenSSL on Linux, Secure Transport on macOS and SChannel on Windows, and each
+//! is fussy in its own way: all want a key's text to begin with the key, macOS refuses
+//! certificates with a key among them, Windows takes the first block for the server's own
+//! certificate. So each is given what all three accept.
+
+use std::path::{Path, PathBuf};
+
+use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
+use pem::{EncodeConfig, LineEnding, Pem};
+use tokio_tungstenite::Connector;
+use tungstenite::error::TlsError;
+
+use crate::{Result, certificate};
+
+/// Whom a client believes. One or the other, never both: a client that also trusted every
+/// authority of the system would not notice that it talks to a stranger.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The certificates in this PEM file, and no others.
+    File(PathBuf),
+    /// The authorities this system trusts, and no others.
+    SystemRoots,
+}
+
+/// `certs/localhost.pem` of this workspace, wherever the program is started; relative to the
+/// current directory when it lies below it, because it is printed in sentences.
+#[must_use]
+pub fn default_path() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).unwrap_or(here);
+    let path = root.join("certs").join("localhost.pem");
+    let current = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(current).map(Path::to_path_buf).unwrap_or(path)
+}
+
+/// Loads a server's certificate, its chain and its key from the file `pem`. TLS 1.2 is the least
+/// that is spoken. Warns in the log when others may read the key.
+///
+/// `host` is the name or address clients will use, with or without brackets. A wildcard such as
+/// `0.0.0.0` tells nothing about that and is not checked.
+///
+/// # Errors
+///
+/// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
+/// or damaged, holds no certificate, no key, several keys or a key that is not unencrypted
+/// PKCS#8, when key and certificate do not belong together, and when the certificate has
+/// expired, is not valid yet or is not for `host`.
+pub fn acceptor(pem: &Path, host: &str) -> Result<tokio_native_tls::TlsAcceptor> {
+    let file = pem.display();
+    let remedy = format!("run scripts/make-cert {file}, or leave out --cert");
+    let (keys, mut chain) = certificate::read(pem, &remedy)?;
+    let key = only_key(pem, &keys)?;
+    // The blocks may stand in any order, so it is the key that tells the server's own certificate
+    // from those of the authorities above it. TLS wants the own one first.
+    let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
+        return Err(format!(
+            "the key in {file} is not that of its certificate; \
+             put the two that were made together into one file"
+        )
+        .into());
+    };
+    let own = chain.remove(own);
+    certificate::check(pem, &own, host)?;
+    chain.insert(0, own);
+    warn_if_others_can_read(pem);
+
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    let chain = pem::encode_many_config(&chain, lines);
+    let key = pem::encode_config(key, lines);
+    let acceptor = Identity::from_pkcs8(chain.as_bytes(), key.as_bytes()).and_then(|identity| {
+        TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build()
+    });
+    Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
+}
+
+/// The key, if it is the only one and of the one kind that native-tls reads.
+fn only_key<'a>(pem: &Path, keys: &'a [Pem]) -> Result<&'a Pem> {
+    let file = pem.display();
+    let fault = match keys {
+        [key] if key.tag() == "PRIVATE KEY" => return Ok(key),
+        [key] => format!(
+            "the key in {file} is an {} and must be unencrypted PKCS#8; run \
+             `openssl pkey -in {file} -out key.pem` and put key.pem in its place",
+            key.tag()
+        ),
+        [] => format!("{file} holds no private key; add that of its certificate"),
+        _ => {
+            format!("{file} holds {} private keys; leave only that of its certificate", keys.len())
+        }
+    };
+    Err(fault.into())
+}
+
+/// For what only the library finds: too small a key, say, or on macOS and Windows one that is
+/// not RSA.
+fn unusable(pem: &Path, error: &native_tls::Error) -> String {
+    let file = pem.display();
+    format!("the TLS library cannot use {file} ({error}); an RSA key of 2048 bits works everywhere")
+}
+
+/// Whoever reads the key can pose as this server.
+fn warn_if_others_can_read(pem: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(pem) {
+        use std::os::unix::fs::PermissionsExt;
+        let (file, mode) = (pem.display(), metadata.permissions().mode() & 0o777);
+        if mode & 0o077 != 0 {
+            tracing::warn!("others can read the key in {file} ({mode:04o}); run chmod 600 {file}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = pem;
+}
+
+/// What a client needs to trust whom `trust` names, for `connect_async_tls_with_config`. The
+/// host's name is always checked, TLS 1.2 is the least that is spoken, nothing turns either off.
+///
+/// # Errors
+///
+/// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
+/// or damaged, or holds no certificate.
+pub fn connector(trust: Trust) -> Result<Connector> {
+    let mut builder = TlsConnector::builder();
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    if let Trust::File(pem) = trust {
+        builder.disable_built_in_roots(true);
+        let remedy = match pem == default_path() {
+            true => "start wss-server once, which makes it, or run scripts/make-cert",
+            false => "name a file that exists by --ca, or leave it out",
+        };
+        // A key in the file stays where it is: a client has no use for it.
+        let (_, certificates) = certificate::read(&pem, remedy)?;
+        for block in certificates {
+            let certificate = Certificate::from_der(block.contents());
+            builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);
+        }
+    }
+    Ok(Connector::NativeTls(builder.build()?))
+}
+
+/// What the libraries say and what that means; the first that is found counts. native-tls tells
+/// its reasons by text alone: OpenSSL and macOS write English, Windows the user's language with a
+/// code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of winerror.h).
+const REASONS: [(&[&str], &str); 5] = [
+    (&["not yet valid"], "the certificate of URL is not valid yet; set this machine's clock"),
+    (
+        &["expired", "-2146762495"],
+        "the certificate of URL has expired; the server needs a new one, which scripts/make-cert makes",
+    ),
+    (
+        &["mismatch", "does not match", "-2146762481"],
+        "the certificate of URL is for another host; use localhost, or a name that it holds",
+    ),
+    (
+        &["self-signed", "self signed", "unable to", "not trusted", "-2146762487"],
+        "the certificate of URL is not one this client trusts; name the file that holds it by --ca",
+    ),
+    (
+        &["wrong version number", "record layer failure", "eof", "reset", "closed"],
+        "URL does not speak TLS; start wss-server there, or use ws://",
+    ),
+];
+
+/// Says why there is no TLS connection to `url`, and what helps.
+#[must_use]
+pub fn explain(url: &str, error: &TlsError) -> String {
+    sentence(url, &error.to_string())
+}
+
+fn sentence(url: &str, error: &str) -> String {
+    let text = error.to_lowercase();
+    let reason = REASONS.iter().find(|(words, _)| words.iter().any(|word| text.contains(word)));
+    match reason {
+        Some((_, sentence)) => sentence.replace("URL", url),
+        None => format!("no TLS connection to {url} ({error}); is it the right port?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reasons_of_three_libraries_are_told_apart() {
+        let reasons = [
+            ("verify failed: (certificate has expired)", "has expired"),
+            ("An expired certificate was detected.", "has expired"),
+            ("(os error -2146762495)", "has expired"),
+            ("verify failed: (certificate is not yet valid)", "not valid yet"),
+            ("verify failed: (hostname mismatch)", "another host"),
+            ("verify failed: (IP address mismatch)", "another host"),
+            ("A host name mismatch has occurred.", "another host"),
+            ("(os error -2146762481)", "another host"),
+            ("verify failed: (self-signed certificate)", "--ca"),
+            ("verify failed: (unable to get local issuer certificate)", "--ca"),
+            ("The trust policy was not trusted.", "--ca"),
+            ("(os error -2146762487)", "--ca"),
+            ("ssl3_get_record:wrong version number", "or use ws://"),
+            ("unexpected EOF", "or use ws://"),
+            ("anything else", "(anything else)"),
+        ];
+        for (error, expected) in reasons {
+            let sentence = super::sentence("wss://localhost", error);
+            assert!(sentence.contains(expected), "{error}: {sentence}");
+        }
+    }
+}

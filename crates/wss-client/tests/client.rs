@@ -1,0 +1,78 @@
+//! Tests of wss-client through the real binary, against a server of the test's own. What a wrong
+//! certificate makes it say is tested beside wss-server, where the wrong certificates are made.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+
+use std::path::PathBuf;
+
+use common::{certificate, tls};
+use futures_util::{SinkExt, StreamExt};
+use testing::{run, soon};
+use tokio::net::TcpListener;
+use tokio_tungstenite::accept_async;
+use tungstenite::Message;
+
+const EXE: &str = env!("CARGO_BIN_EXE_wss-client");
+
+/// A certificate of the test's own, in a file that no other test uses.
+fn made(name: &str) -> PathBuf {
+    let pem = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).join("localhost.pem");
+    certificate::make(&pem).unwrap();
+    pem
+}
+
+/// Runs the client with `flags` against a greeting server; stdout, stderr and the exit status.
+async fn greet(server_pem: PathBuf, flags: &[&str]) -> (String, String, Option<i32>) {
+    let acceptor = tls::acceptor(&server_pem, "localhost").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        // A client that does not trust us ends here.
+        let Ok(stream) = acceptor.accept(stream).await else { return };
+        let mut socket = accept_async(stream).await.unwrap();
+        let Some(Ok(Message::Text(name))) = socket.next().await else { panic!("no name") };
+        socket.send(Message::text(format!("Hello {name}!"))).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    let output = run(EXE, &[&[url.as_str()], flags].concat(), "Ada\n").await;
+    soon("the server", server).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+#[tokio::test]
+async fn the_conversation_is_that_of_hello_client_encrypted() {
+    let pem = made("greets");
+    let (stdout, stderr, status) = greet(pem.clone(), &["--ca", pem.to_str().unwrap()]).await;
+    assert_eq!(stdout, "What's your name? > Ada\n< Hello Ada!\n");
+    assert_eq!((stderr.as_str(), status), ("", Some(0)));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_the_named_one_is_refused() {
+    let (own, other) = (made("own"), made("other"));
+    let (stdout, stderr, status) = greet(own.clone(), &["--ca", other.to_str().unwrap()]).await;
+    assert_eq!((stdout.as_str(), status), ("", Some(1)));
+    assert!(stderr.contains("is not one this client trusts"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1);
+
+    let (_, stderr, status) = greet(own, &["--system-roots"]).await;
+    assert_eq!(status, Some(1));
+    assert!(stderr.contains("is not one this client trusts"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent() {
+    let missing = run(EXE, &["--ca", "no-such.pem"], "Ada\n").await;
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8(missing.stderr).unwrap().starts_with("there is no no-such.pem; "));
+
+    let pem = made("plain");
+    let plain = run(EXE, &["ws://localhost:1", "--ca", pem.to_str().unwrap()], "Ada\n").await;
+    assert_eq!(plain.status.code(), Some(1));
+    assert!(String::from_utf8(plain.stderr).unwrap().starts_with("this client always encrypts"));
+
+    let both = run(EXE, &["--system-roots", "--ca", "x.pem"], "Ada\n").await;
+    assert!(!both.status.success());
+}

@@ -1,0 +1,335 @@
+//! What wss-server does with certificates, good and bad, and what clients make of them. Every
+//! key here is made by the test that needs it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use common::client::connect_tls;
+use common::tls::{Trust, connector, default_path};
+use common::{Result, certificate};
+use native_tls::{Identity, TlsAcceptor};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{DnType, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
+use testing::{Program, run, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
+use x509_parser::public_key::PublicKey;
+
+const EXE: &str = env!("CARGO_BIN_EXE_wss-server");
+
+/// An empty folder that no other test uses.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
+}
+
+/// A key and its certificate for localhost, with what `change` makes of it.
+fn made(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    let key = key();
+    let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
+    change(&mut params);
+    (key.serialize_pem(), params.self_signed(&key).unwrap().pem())
+}
+
+fn expired(params: &mut CertificateParams) {
+    params.not_after = date_time_ymd(2020, 2, 29);
+}
+
+fn of_the_future(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2999, 1, 1);
+}
+
+fn for_another_host(params: &mut CertificateParams) {
+    let other = CertificateParams::new(["example.org".into(), "192.0.2.1".into()]).unwrap();
+    params.subject_alt_names = other.subject_alt_names;
+}
+
+/// Writes `text` with the mode that a key should have.
+fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+async fn start(pem: &Path) -> Program {
+    let pem = pem.to_str().unwrap();
+    Program::start(EXE, &["127.0.0.1:0", "--cert", pem]).await
+}
+
+/// Connects as wss-client does, says nothing and leaves.
+async fn connect(address: SocketAddr, trust: Trust) -> Result<()> {
+    let url = format!("wss://{address}");
+    connect_tls(&url, connector(trust)?, async |_| Ok(())).await
+}
+
+fn only(pem: &Path) -> Trust {
+    Trust::File(pem.to_owned())
+}
+
+/// The sentence with which wss-client does not connect to `address`.
+async fn refusal(address: SocketAddr, trust: Trust) -> String {
+    connect(address, trust).await.unwrap_err().to_string()
+}
+
+/// A server that, unlike wss-server, shows any certificate.
+async fn careless((key, certificate): &(String, String)) -> SocketAddr {
+    let identity = Identity::from_pkcs8(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let acceptor = tokio_native_tls::TlsAcceptor::from(TlsAcceptor::new(identity).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            _ = acceptor.accept(stream).await;
+        }
+    });
+    address
+}
+
+#[test]
+fn the_certificate_is_what_browsers_and_libraries_ask_for() {
+    let pem = folder("made").join("new").join("localhost.pem");
+    certificate::ensure(&pem).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&pem).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let text = fs::read(&pem).unwrap();
+    let blocks: Vec<_> = Pem::iter_from_buffer(&text).map(|block| block.unwrap()).collect();
+    let labels: Vec<_> = blocks.iter().map(|block| block.label.as_str()).collect();
+    assert_eq!(labels, ["PRIVATE KEY", "CERTIFICATE"]);
+    let certificate = blocks[1].parse_x509().unwrap();
+
+    let names = certificate.subject_alternative_name().unwrap().unwrap();
+    let names = &names.value.general_names;
+    let [one, two] = [vec![127, 0, 0, 1], [[0; 15].to_vec(), vec![1]].concat()];
+    assert_eq!(names[0], GeneralName::DNSName("localhost"));
+    assert_eq!(names[1..], [&one, &two].map(|ip| GeneralName::IPAddress(ip)));
+    assert!(!certificate.basic_constraints().unwrap().unwrap().value.ca);
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.server_auth && !usage.client_auth && !usage.any);
+    let usage = certificate.key_usage().unwrap().unwrap().value;
+    assert!(usage.digital_signature() && usage.key_encipherment() && !usage.key_cert_sign());
+    let public = certificate.public_key().parsed().unwrap();
+    assert!(matches!(public, PublicKey::RSA(_)) && public.key_size() == 2048);
+    let [from, until] = [certificate.validity().not_before, certificate.validity().not_after];
+    // Both ends are part of the time.
+    assert_eq!(until.timestamp() - from.timestamp() + 1, 397 * 24 * 60 * 60);
+    assert!(certificate.validity().is_valid());
+}
+
+#[tokio::test]
+async fn without_cert_two_starts_at_once_use_the_workspaces_certificate() {
+    let before = fs::read(default_path()).ok();
+    let start = || Program::start(EXE, &["127.0.0.1:0"]);
+    let (one, two) = tokio::join!(start(), start());
+    let after = fs::read(default_path()).unwrap();
+    assert!(before.is_none_or(|before| before == after));
+    for server in [one, two] {
+        connect(server.address, only(&default_path())).await.unwrap();
+    }
+}
+
+#[test]
+fn many_starts_at_once_find_one_whole_file() {
+    let folder = folder("race");
+    let pem = folder.join("localhost.pem");
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let start = || {
+            certificate::ensure(&pem).unwrap();
+            fs::read(&pem).unwrap()
+        };
+        let starts = [0; 8].map(|_| scope.spawn(start));
+        starts.map(|start| start.join().unwrap()).into()
+    });
+    assert!(found.iter().all(|text| *text == found[0]));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+
+    let line = certificate::make(&pem).unwrap();
+    assert!(line.contains("valid until 20") && line.contains("SHA-256 fingerprint "), "{line}");
+    assert_ne!(fs::read(&pem).unwrap(), found[0]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn blocks_may_stand_in_any_order_with_anything_between() {
+    let folder = folder("order");
+    let (key, own) = made(|_| {});
+    let crlf = format!("{own}{key}").replace('\n', "\r\n");
+    let files = [
+        format!("{key}{own}"),
+        format!("{own}{key}"),
+        format!("\u{feff}{key}{own}"),
+        format!("Bag Attributes\n  friendlyName: x\n\n{own}---\nand the key\n\n{key}the end"),
+        crlf,
+    ];
+    for (number, text) in files.iter().enumerate() {
+        let pem = folder.join(format!("{number}.pem"));
+        write(&pem, text);
+        let server = start(&pem).await;
+        connect(server.address, only(&pem)).await.unwrap();
+        assert!(!server.log().contains("chmod"), "{}", server.log());
+    }
+}
+
+#[tokio::test]
+async fn the_servers_own_certificate_is_found_behind_its_authoritys() {
+    let folder = folder("chain");
+    let authority_key = self::key();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    let authority = params.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(params, authority_key);
+    let key = self::key();
+    let own = CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    let own = own.signed_by(&key, &issuer).unwrap().pem();
+    let (pem, ca) = (folder.join("chain.pem"), folder.join("ca.pem"));
+    write(&pem, format!("{authority}{own}{}", key.serialize_pem()));
+    write(&ca, authority);
+    connect(start(&pem).await.address, only(&ca)).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
+    let folder = folder("faults");
+    let (key, own) = made(|_| {});
+    let (other_key, _) = made(|_| {});
+    // The loader goes by the label.
+    let old = |kind| key.replace("PRIVATE KEY", &format!("{kind} PRIVATE KEY"));
+    let not_a_certificate = key.replace("PRIVATE KEY", "CERTIFICATE");
+    let empty_key = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n".to_owned();
+    let damaged = own.replacen("\nMII", "\nM!I", 1);
+    let cut_short = own[..own.len() / 2].to_owned();
+    let cases = [
+        ([String::new(), String::new()], "holds no certificate; get it anew"),
+        ([key.clone(), String::new()], "holds no certificate; get it anew"),
+        ([own.clone(), String::new()], "holds no private key; add"),
+        ([own.clone(), key.clone() + &other_key], "holds 2 private keys; leave"),
+        ([own.clone(), other_key], "is not that of its certificate; put"),
+        ([own.clone(), empty_key], "is not that of its certificate; put"),
+        ([own.clone(), old("EC")], "is an EC PRIVATE KEY and must be unencrypted PKCS#8; run"),
+        ([own.clone(), old("RSA")], "is an RSA PRIVATE KEY and must be"),
+        ([own.clone(), old("ENCRYPTED")], "is an ENCRYPTED PRIVATE KEY and must be"),
+        ([key.clone(), damaged], "is damaged; get it anew"),
+        ([key.clone(), cut_short], "is damaged; get it anew"),
+        ([key.clone(), not_a_certificate], "is damaged; get it anew"),
+        (made(expired).into(), "expired on 2020-02-29; get it anew"),
+        (made(of_the_future).into(), "is not valid before 2999-01-01; set"),
+        (made(for_another_host).into(), r#"for ["example.org", "192.0.2.1"], not for 127.0.0.1;"#),
+    ];
+    for (number, (blocks, sentence)) in cases.iter().enumerate() {
+        let pem = folder.join(format!("{number}.pem"));
+        write(&pem, blocks.concat());
+        fault(&pem, sentence).await;
+    }
+    fault(&folder.join("missing.pem"), "; run scripts/make-cert").await;
+    fault(&folder, "; check its path and its permissions").await;
+}
+
+/// wss-server ends with status 1 and one line that names the file and says `sentence`.
+async fn fault(pem: &Path, sentence: &str) {
+    let file = pem.to_str().unwrap();
+    let output = run(EXE, &["127.0.0.1:0", "--cert", file], "").await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(file) && said.contains(sentence), "no {sentence:?} in {said:?}");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let pem = folder("mode").join("lax.pem");
+    certificate::make(&pem).unwrap();
+    fs::set_permissions(&pem, fs::Permissions::from_mode(0o640)).unwrap();
+    let server = start(&pem).await;
+    server.logged("lax.pem (0640); run chmod 600 ").await;
+    connect(server.address, only(&pem)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_wrong_certificate_and_says_which() {
+    let folder = folder("refusals");
+    let pem = folder.join("trusted.pem");
+    for (made, sentence) in [
+        (made(expired), "has expired; the server needs"),
+        (made(of_the_future), "is not valid yet; set"),
+        (made(for_another_host), "is for another host; use"),
+    ] {
+        write(&pem, &made.1);
+        let said = refusal(careless(&made).await, only(&pem)).await;
+        assert!(said.contains(sentence), "no {sentence:?} in {said:?}");
+    }
+    // The one it trusts has the same name and the same form as that which the server shows.
+    let server = careless(&made(|_| {})).await;
+    write(&pem, made(|_| {}).1);
+    for trust in [only(&pem), Trust::SystemRoots] {
+        let said = refusal(server, trust).await;
+        assert!(said.contains("is not one this client trusts; name"), "{said}");
+    }
+    let said = refusal(server, only(&folder.join("missing.pem"))).await;
+    assert!(said.contains("missing.pem; name a file"), "{said}");
+}
+
+#[tokio::test]
+async fn a_client_says_when_the_server_does_not_speak_tls() {
+    let pem = folder("plain").join("trusted.pem");
+    certificate::make(&pem).unwrap();
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (said, ()) = tokio::join!(refusal(address, only(&pem)), serve);
+        assert!(said.contains("does not speak TLS; start wss-server there"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn tls_1_1_is_refused_and_1_2_is_spoken() {
+    let pem = folder("versions").join("localhost.pem");
+    certificate::make(&pem).unwrap();
+    let server = start(&pem).await;
+    // By hand, for today's libraries will not say the first of these hellos.
+    for (version, understood) in [([3, 2], false), ([3, 3], true)] {
+        let suites = [0xc0, 0x2f, 0xc0, 0x13, 0, 0x2f];
+        // supported_groups, ec_point_formats, signature_algorithms
+        let extensions = [
+            &[0, 10, 0, 4, 0, 2, 0, 23][..],
+            &[0, 11, 0, 2, 1, 0],
+            &[0, 13, 0, 6, 0, 4, 4, 1, 8, 4],
+        ];
+        let extensions = extensions.concat();
+        let mut hello = [&version[..], &[7; 32], &[0, 0, suites.len() as u8], &suites].concat();
+        hello.extend([1, 0, 0, extensions.len() as u8]);
+        hello.extend(extensions);
+        let length = hello.len() as u8;
+        let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&record).await.unwrap();
+        let mut kind = [0];
+        let read = soon("an answer to the hello", stream.read(&mut kind)).await;
+        // 22 is a handshake record; otherwise an alert (21) comes, or the end.
+        assert_eq!(matches!(read, Ok(1)) && kind == [22], understood, "{version:?}");
+    }
+}
