@@ -50,16 +50,31 @@ pub async fn connect(
 #[cfg(feature = "tls")]
 pub async fn connect_tls(
     url: &str,
-    connector: tokio_tungstenite::Connector,
+    connector: tokio_native_tls::TlsConnector,
     conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
 ) -> Result<()> {
     // With ws:// the connector would never be asked, and nothing encrypted.
     if url.starts_with("ws://") {
         return Err("this client always encrypts; use hello-client for a ws:// URL".into());
     }
-    let connecting =
-        tokio_tungstenite::connect_async_tls_with_config(url, None, true, Some(connector));
-    run(open(url, connecting).await?, conversation).await
+    run(open(url, encrypted(url, connector)).await?, conversation).await
+}
+
+/// `connect_async_tls_with_config` would do, but for `wss://[::1]`: it hands native-tls the
+/// brackets too, and a host of that name is in no certificate.
+#[cfg(feature = "tls")]
+async fn encrypted(
+    url: &str,
+    connector: tokio_native_tls::TlsConnector,
+) -> std::result::Result<Opened, WsError> {
+    let request = tungstenite::client::IntoClientRequest::into_client_request(url)?;
+    let host = request.uri().host().unwrap_or_default();
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let port = request.uri().port_u16().unwrap_or(443);
+    let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    let stream = connector.connect(&host, stream).await.map_err(TlsError::from)?;
+    tokio_tungstenite::client_async(request, MaybeTlsStream::NativeTls(stream)).await
 }
 
 async fn run(

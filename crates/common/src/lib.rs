@@ -2,7 +2,8 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | [`serve`](mod@serve) | a connection's life: listen, handshake, run the handler, close, shut down |
+//! | [`serve`](mod@serve) | listens, accepts, shuts down |
+//! | `connection` | one connection's life: TLS, handshake, handler, close |
 //! | [`handshake`] | what is answered to an HTTP request on the same port |
 //! | [`keepalive`] | pings, pongs and the close frame, so that handlers see only messages |
 //! | [`close`] | which close code an error becomes, and a farewell that arrives |
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod close;
+mod connection;
 pub mod events;
 pub mod flags;
 pub mod handshake;
@@ -28,7 +30,7 @@ pub mod log;
 pub mod serve;
 pub mod text;
 
-#[cfg(feature = "make-cert")]
+#[cfg(feature = "tls")]
 pub mod certificate;
 #[cfg(feature = "tls")]
 pub mod tls;

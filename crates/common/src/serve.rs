@@ -1,13 +1,14 @@
-//! A connection's life, from `accept` to the last byte; the handler owns the conversation.
+//! Listens, accepts and shuts down: the server owns the connections' lives, the handler only the
+//! conversation.
 //!
 //! What [`Server::serve`] does, in the order in which it happens:
 //!
 //! 1. binds every address of the host and says where it listens;
 //! 2. accepts connections, no more than `max_connections` at once;
-//! 3. opens each within `open_timeout`: TLS, then the HTTP request, answered by
-//!    [`handshake`](crate::handshake);
-//! 4. runs the handler, with [keepalive](crate::keepalive);
-//! 5. closes, with the code that fits what the handler returned;
+//! 3. opens each within `open_timeout`: TLS, then the HTTP request, which
+//!    [`crate::handshake`] answers (from here to 5: `connection.rs`);
+//! 4. runs the handler, with [`crate::keepalive`];
+//! 5. [`crate::close`]s, with the code that fits what the handler returned;
 //! 6. at SIGINT or SIGTERM stops accepting, closes every connection with 1001, and returns.
 //!
 //! Without all this, a WebSocket server on tokio-tungstenite is an accept loop. This one is
@@ -37,33 +38,20 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::close::{close, close_frame, frame_for, hang_up};
 use crate::flags::Flags;
-use crate::handshake::{self, Policy, Refusal};
-use crate::keepalive::Keepalive;
+use crate::handshake::{Policy, Refusal};
 use crate::{Result, Socket};
-
-/// tungstenite allocates this much for each connection, and fills it with zeros at each attempt
-/// to read. Its default of 128 KiB costs 137 KiB an idle connection and twice the CPU of a
-/// fan-out; 512 bytes to 4 KiB measured best.
-const BUFFER: usize = 1024;
 
 /// How many connections over the limit are told so at once; those beyond are dropped.
 const REFUSED_AT_ONCE: usize = 64;
@@ -75,10 +63,10 @@ pub type Conversation<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>
 /// A server, before it serves.
 #[derive(Clone)]
 pub struct Server {
-    flags: Flags,
-    policy: Policy,
+    pub(crate) flags: Flags,
+    pub(crate) policy: Policy,
     #[cfg(feature = "tls")]
-    tls: Option<tokio_native_tls::TlsAcceptor>,
+    pub(crate) tls: Option<tokio_native_tls::TlsAcceptor>,
 }
 
 impl Server {
@@ -168,7 +156,7 @@ impl Server {
         }
     }
 
-    fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();
         #[cfg(not(feature = "tls"))]
@@ -177,15 +165,15 @@ impl Server {
 }
 
 /// What all connections of a server share.
-struct House<H> {
-    server: Server,
-    handler: H,
+pub(crate) struct House<H> {
+    pub(crate) server: Server,
+    pub(crate) handler: H,
     /// One permit for each connection that may be open.
     places: Arc<Semaphore>,
     /// One permit for each connection over the limit that is told so.
     waiting: Arc<Semaphore>,
-    conversations: TaskTracker,
-    stop: CancellationToken,
+    pub(crate) conversations: TaskTracker,
+    pub(crate) stop: CancellationToken,
 }
 
 impl<H> House<H>
@@ -226,112 +214,6 @@ where
         _ = stream.set_nodelay(true);
         let span = info_span!("connection", %peer);
         tokio::spawn(Arc::clone(self).open(stream, refusal, permit).instrument(span));
-    }
-
-    /// The opening handshake. The conversation gets a task of its own, so that the memory of
-    /// this one is freed.
-    async fn open(
-        self: Arc<Self>,
-        stream: TcpStream,
-        refusal: Option<Refusal>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let refusal = || {
-            if self.stop.is_cancelled() { Some(Refusal::ShuttingDown) } else { refusal }
-        };
-        let opening = async {
-            let Some(mut stream) = self.secure(stream).await? else {
-                return Ok(None);
-            };
-            let behind = handshake::open(&mut stream, &self.server.policy, refusal).await?;
-            Ok(behind.map(|behind| (stream, behind)))
-        };
-        match timeout(self.server.flags.open_timeout, opening).await {
-            Ok(Ok(Some((stream, behind)))) => {
-                let house = Arc::clone(&self);
-                let conversation = async move {
-                    house.converse(stream, behind.into()).await;
-                    drop(permit);
-                };
-                self.conversations.spawn(conversation.in_current_span());
-            }
-            Ok(Ok(None)) => {}
-            Ok(Err::<_, std::io::Error>(error)) => debug!("gone during the handshake: {error}"),
-            Err(_) => info!("no complete handshake within open_timeout"),
-        }
-    }
-
-    /// Sorts out by the first byte who speaks TLS and who does not, and encrypts if the server
-    /// does. `None`: there was nothing to be done for the peer but a word.
-    async fn secure(
-        &self,
-        mut stream: TcpStream,
-    ) -> std::io::Result<Option<MaybeTlsStream<TcpStream>>> {
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 0 {
-            return Ok(None);
-        }
-        // 22 is the type of a TLS handshake record (RFC 8446, section 5.1), and no letter.
-        match (self.server.is_tls(), first == [22]) {
-            (false, false) => Ok(Some(MaybeTlsStream::Plain(stream))),
-            (false, true) => {
-                info!("a TLS hello on a plain port: use ws:// and http://, or start wss-server");
-                Ok(None)
-            }
-            (true, false) => {
-                info!("plain HTTP on the TLS port: use wss:// and https://");
-                let text = "This port speaks TLS; use https:// or wss://.";
-                stream
-                    .write_all(handshake::plain_answer("400 Bad Request", text).as_bytes())
-                    .await?;
-                hang_up(&mut stream).await?;
-                Ok(None)
-            }
-            (true, true) => Ok(self.encrypt(stream).await),
-        }
-    }
-
-    #[cfg(feature = "tls")]
-    async fn encrypt(&self, stream: TcpStream) -> Option<MaybeTlsStream<TcpStream>> {
-        match self.server.tls.as_ref()?.accept(stream).await {
-            Ok(stream) => Some(MaybeTlsStream::NativeTls(stream)),
-            Err(error) => {
-                info!("no TLS session: {error}");
-                None
-            }
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    async fn encrypt(&self, _stream: TcpStream) -> Option<MaybeTlsStream<TcpStream>> {
-        None
-    }
-
-    async fn converse(&self, stream: MaybeTlsStream<TcpStream>, behind: Vec<u8>) {
-        let flags = &self.server.flags;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
-            .max_message_size(Some(flags.max_size))
-            .max_frame_size(Some(flags.max_size));
-        let websocket =
-            WebSocketStream::from_partially_read(stream, behind, Role::Server, Some(config)).await;
-        let mut socket = Keepalive::new(websocket, flags.pings());
-        let frame = {
-            let conversation = AssertUnwindSafe((self.handler)(&mut socket)).catch_unwind();
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => Some(close_frame(CloseCode::Away, "the server shuts down")),
-                result = conversation => match result {
-                    Ok(result) => frame_for(result),
-                    // The panic hook has logged it.
-                    Err(_) => Some(close_frame(CloseCode::Error, "the server met an error")),
-                },
-            }
-        };
-        if let Some(frame) = frame {
-            close(&mut socket, frame, flags.close_timeout).await;
-        }
     }
 }
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
 use pem::{EncodeConfig, LineEnding, Pem};
-use tokio_tungstenite::Connector;
 use tungstenite::error::TlsError;
 
 use crate::{Result, certificate};
@@ -115,14 +114,14 @@ fn warn_if_others_can_read(pem: &Path) {
     let _ = pem;
 }
 
-/// What a client needs to trust whom `trust` names, for `connect_async_tls_with_config`. The
+/// What a client needs to trust whom `trust` names. The
 /// host's name is always checked, TLS 1.2 is the least that is spoken, nothing turns either off.
 ///
 /// # Errors
 ///
 /// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
 /// or damaged, or holds no certificate.
-pub fn connector(trust: Trust) -> Result<Connector> {
+pub fn connector(trust: Trust) -> Result<tokio_native_tls::TlsConnector> {
     let mut builder = TlsConnector::builder();
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
@@ -138,7 +137,7 @@ pub fn connector(trust: Trust) -> Result<Connector> {
             builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);
         }
     }
-    Ok(Connector::NativeTls(builder.build()?))
+    Ok(builder.build()?.into())
 }
 
 /// What the libraries say and what that means; the first that is found counts. native-tls tells

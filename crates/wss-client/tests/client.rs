@@ -23,9 +23,18 @@ fn made(name: &str) -> PathBuf {
 
 /// Runs the client with `flags` against a greeting server; stdout, stderr and the exit status.
 async fn greet(server_pem: PathBuf, flags: &[&str]) -> (String, String, Option<i32>) {
-    let acceptor = tls::acceptor(&server_pem, "localhost").unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+    greet_at("127.0.0.1:0", "localhost", server_pem, flags).await
+}
+
+async fn greet_at(
+    address: &str,
+    host: &str,
+    server_pem: PathBuf,
+    flags: &[&str],
+) -> (String, String, Option<i32>) {
+    let acceptor = tls::acceptor(&server_pem, host).unwrap();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let url = format!("wss://{host}:{}", listener.local_addr().unwrap().port());
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         // A client that does not trust us ends here.
@@ -47,6 +56,20 @@ async fn the_conversation_is_that_of_hello_client_encrypted() {
     let (stdout, stderr, status) = greet(pem.clone(), &["--ca", pem.to_str().unwrap()]).await;
     assert_eq!(stdout, "What's your name? > Ada\n< Hello Ada!\n");
     assert_eq!((stderr.as_str(), status), ("", Some(0)));
+}
+
+#[tokio::test]
+async fn each_name_of_the_certificate_can_be_connected_to() {
+    let pem = made("names");
+    for (address, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]")] {
+        // Not every machine has IPv6.
+        if TcpListener::bind(address).await.is_err() {
+            continue;
+        }
+        let (_, stderr, status) =
+            greet_at(address, host, pem.clone(), &["--ca", pem.to_str().unwrap()]).await;
+        assert_eq!((stderr.as_str(), status), ("", Some(0)));
+    }
 }
 
 #[tokio::test]
