@@ -1,0 +1,102 @@
+//! What wss-server does on its port, beside what concerns certificates.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+
+use std::path::PathBuf;
+
+use common::client::connect_tls;
+use common::tls::{Trust, connector};
+use futures_util::{SinkExt, StreamExt};
+use testing::{HANDSHAKE, Program, Raw, http, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tungstenite::Message;
+
+/// Starts the server with a certificate of its own in a folder of the test's.
+async fn start(test: &str, flags: &[&str]) -> (Program, PathBuf) {
+    let pem = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test).join("own.pem");
+    common::certificate::make(&pem).unwrap();
+    let args = [&["localhost:0", "--cert", pem.to_str().unwrap()], flags].concat();
+    (Program::start(env!("CARGO_BIN_EXE_wss-server"), &args).await, pem)
+}
+
+/// Sends a request over TLS and returns the whole answer.
+async fn https(server: &Program, pem: PathBuf, request: &str) -> String {
+    let connector = connector(Trust::File(pem)).unwrap();
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut stream = connector.connect("localhost", stream).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_name_is_greeted_over_tls_and_both_lines_are_printed() {
+    let (mut server, pem) = start("greets", &[]).await;
+    assert!(server.url().starts_with("wss://127.0.0.1:"));
+    let url = format!("wss://localhost:{}", server.address.port());
+    connect_tls(&url, connector(Trust::File(pem)).unwrap(), async |socket| {
+        socket.send(Message::text("Ada")).await?;
+        assert_eq!(socket.next().await.unwrap()?, Message::text("Hello Ada!"));
+        assert!(socket.next().await.is_none());
+        assert_eq!(socket.closed().flatten().map(|frame| u16::from(frame.code)), Some(1000));
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let port = server.address.port();
+    assert_eq!(
+        server.line_with("open").await,
+        format!("open https://localhost:{port}/ in a browser")
+    );
+    assert_eq!(server.line().await.unwrap(), "< Ada");
+    assert_eq!(server.line().await.unwrap(), "> Hello Ada!");
+}
+
+#[tokio::test]
+async fn the_page_is_at_the_root_so_that_a_browser_can_be_told_to_trust_the_certificate() {
+    let (server, pem) = start("page", &[]).await;
+    let answer = https(&server, pem, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(include_str!("../../../web/hello.html")));
+}
+
+#[tokio::test]
+async fn plain_http_on_the_tls_port_gets_a_sentence() {
+    let (server, _) = start("plain", &[]).await;
+    for request in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", HANDSHAKE] {
+        let answer = http(server.address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nThis port speaks TLS; use https:// or wss://.\n"));
+    }
+    server.logged("plain HTTP on the TLS port").await;
+}
+
+#[tokio::test]
+async fn a_hello_that_never_ends_is_dropped_within_open_timeout() {
+    let (server, _) = start("half", &["--open-timeout", "0.3"]).await;
+    // The header of a record of 512 bytes, and its first byte.
+    let mut raw = Raw::connect(server.address).await;
+    raw.write([22, 3, 1, 2, 0, 1]).await;
+    assert_eq!(raw.rest().await, b"");
+    server.logged("no complete handshake within open_timeout").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_closes_with_1001_over_tls_too_and_drops_a_client_in_the_middle_of_its_hello() {
+    let (mut server, pem) = start("shutdown", &[]).await;
+    let mut half = Raw::connect(server.address).await;
+    half.write([22, 3, 1, 2, 0, 1]).await;
+    let url = format!("wss://localhost:{}", server.address.port());
+    connect_tls(&url, connector(Trust::File(pem)).unwrap(), async |socket| {
+        server.terminate();
+        assert!(soon("the end", socket.next()).await.is_none());
+        assert_eq!(socket.closed().flatten().map(|frame| u16::from(frame.code)), Some(1001));
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(server.exit().await.success());
+}
