@@ -1,8 +1,14 @@
 //! What the tests share: [`Program`] starts a real binary and reads what it prints, [`Peer`] is
 //! a well-behaved client, [`Raw`] one that can break every rule.
 //!
-//! Every wait is bounded by [`LIMIT`], so that a test that hangs fails. This crate does not
-//! inherit the workspace's lints against panics: a helper that fails is a test that fails.
+//! Every wait is bounded by [`LIMIT`], so that a test that hangs fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
 
 use std::time::Duration;
 
