@@ -74,8 +74,9 @@ pub(crate) fn frame_for(result: Result<()>) -> Option<CloseFrame> {
             warn!("closed with 1009: {fault}");
             Some(close_frame(CloseCode::Size, "the message is larger than max_size"))
         }
-        Some(WsError::Utf8(fault)) => {
-            warn!("closed with 1007: {fault}");
+        // What tungstenite says of it may quote the text.
+        Some(WsError::Utf8(_)) => {
+            warn!("closed with 1007: a text is not UTF-8");
             Some(close_frame(CloseCode::Invalid, "text must be UTF-8"))
         }
         Some(WsError::Protocol(fault)) => {
@@ -98,6 +99,11 @@ pub(crate) fn close_frame(code: CloseCode, reason: &'static str) -> CloseFrame {
 pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Duration) {
     socket.stop_pings();
     let farewell = async {
+        // A peer that closed first has its answer; a reset must not overtake that one either.
+        if socket.closed().is_some() {
+            socket.flush().await?;
+            return hang_up(socket.get_mut()).await.map_err(WsError::Io);
+        }
         socket.send(Message::Close(Some(frame))).await?;
         let mut unread = 0;
         loop {

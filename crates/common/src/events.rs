@@ -65,8 +65,14 @@ impl Action {
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err("an event is a JSON object, for example {\"action\":\"plus\"}".into());
         }
-        let request: Request<'_> =
-            serde_json::from_slice(json).map_err(|error| format!("not an event: {error}"))?;
+        let request: Request<'_> = serde_json::from_slice(json).map_err(|error| {
+            // serde_json tells where JSON ends to be JSON, but quotes a value of a wrong type.
+            if error.is_data() {
+                "an event has one action, and it must be a string".to_owned()
+            } else {
+                format!("not JSON: {error}")
+            }
+        })?;
         match &*request.action {
             "plus" => Ok(Self::Plus),
             "minus" => Ok(Self::Minus),

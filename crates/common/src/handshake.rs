@@ -18,8 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tracing::info;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::close::hang_up;
-use crate::text::printable;
+use crate::origin;
 
 /// The largest request head, in bytes: what a browser sends is under 2 KiB, cookies of other
 /// demos on localhost included; Python `websockets` takes 8 KiB a line.
@@ -44,7 +43,7 @@ pub enum Refusal {
 }
 
 /// Reads one request from `stream` and answers it. Returns what the client sent right behind
-/// its request when the answer was "switch to WebSocket"; otherwise hangs up and returns `None`.
+/// its request when the answer was "switch to WebSocket"; `None`: it is for the caller to hang up.
 ///
 /// The caller bounds the time.
 ///
@@ -69,28 +68,23 @@ where
     let io = TokioIo::new(tokio::io::join(&mut *stream, Vec::new()));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
+        // Who says that no more will come still wants the answer, as `printf … | nc` does.
+        .half_close(true)
         .serve_connection(io, service);
     let finished = connection.without_shutdown().await;
     match finished.map(|parts| (parts.io.into_inner().into_inner().1, parts.read_buf)) {
         Ok((answer, behind)) => {
             stream.write_all(&answer).await?;
             stream.flush().await?;
-            if upgraded.load(Ordering::Relaxed) {
-                return Ok(Some(behind));
-            }
-            // Nothing was asked: a port check.
-            if answer.is_empty() {
-                return Ok(None);
-            }
+            Ok(upgraded.load(Ordering::Relaxed).then_some(behind))
         }
         Err(error) if error.is_parse() => {
             info!("not a request that can be answered: {error}");
             stream.write_all(unreadable(&error).as_bytes()).await?;
+            Ok(None)
         }
-        Err(_gone) => return Ok(None),
+        Err(_gone) => Ok(None),
     }
-    hang_up(stream).await?;
-    Ok(None)
 }
 
 /// The whole answer to a request that hyper cannot read.
@@ -105,8 +99,13 @@ fn unreadable(error: &hyper::Error) -> String {
     plain_answer(status, text)
 }
 
+/// The whole answer on a TLS port to a peer that speaks none.
+pub(crate) fn needs_tls() -> String {
+    plain_answer("400 Bad Request", "This port speaks TLS; use https:// or wss://.")
+}
+
 /// An HTTP answer of one sentence, as it goes over the wire.
-pub(crate) fn plain_answer(status: &str, text: &str) -> String {
+fn plain_answer(status: &str, text: &str) -> String {
     let length = text.len() + 1;
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -140,9 +139,8 @@ pub fn answer<B>(request: &Request<B>, policy: &Policy, refusal: Option<Refusal>
     if lists(request.headers(), header::UPGRADE, "websocket") {
         let answer = upgrade(request, policy);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
-            let origin = String::from_utf8_lossy(origin.unwrap_or(b"none"));
-            info!("no WebSocket: {} (origin: {})", answer.status(), printable(&origin));
+            let origin = origin::shown(request.headers());
+            info!("no WebSocket: {} (origin: {origin})", answer.status());
         }
         return answer;
     }
@@ -174,7 +172,7 @@ fn upgrade<B>(request: &Request<B>, policy: &Policy) -> Answer {
     let Some(key) = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
         return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     };
-    if !origin_allowed(headers, &policy.allow_origin) {
+    if !origin::allowed(headers, &policy.allow_origin) {
         return sentence(
             StatusCode::FORBIDDEN,
             "Pages of this origin may not connect; --allow-origin lets them in.",
@@ -188,36 +186,6 @@ fn upgrade<B>(request: &Request<B>, policy: &Policy) -> Answer {
         switch.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     switch
-}
-
-/// Whether the page that opens this WebSocket may. Browsers let any page connect to any server,
-/// localhost included, and leave it to the server to look where the page comes from. What the
-/// request's `Host` says is no evidence: DNS rebinding makes it agree with a foreign page.
-fn origin_allowed(headers: &HeaderMap, allow: &[String]) -> bool {
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let origin = match (origins.next(), origins.next()) {
-        // Not a browser: it could claim any origin.
-        (None, _) => "",
-        (Some(origin), None) => match origin.to_str() {
-            Ok(origin) => origin,
-            Err(_) => return false,
-        },
-        (Some(_), Some(_)) => return false,
-    };
-    if !allow.is_empty() {
-        return allow.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    }
-    // `null` is a page that was opened as a file, as in the original.
-    matches!(origin, "" | "null") || is_this_machine(origin)
-}
-
-fn is_this_machine(origin: &str) -> bool {
-    let Ok(origin) = origin.parse::<hyper::Uri>() else {
-        return false;
-    };
-    let host = origin.host().unwrap_or_default();
-    matches!(origin.scheme_str(), Some("http" | "https"))
-        && matches!(host.to_ascii_lowercase().as_str(), "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// Whether a header's comma-separated list has `word`.

@@ -11,17 +11,27 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
+
+use crate::wakes::Wakes;
+
+/// How many messages come in a row. Then the handler gets to what else it waits for, even when a
+/// peer sends without a pause. `select!` does not see to that by itself: once a task has used up
+/// tokio's budget of 128 steps, it looks at no branch at all.
+const TURN: u8 = 100;
 
 /// When to ping, and when to give up.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +62,17 @@ pub struct Keepalive<S> {
     /// Boxed because a `Sleep` must not move, and a handler's socket should be free to.
     timer: Pin<Box<Sleep>>,
     ping: Ping,
-    /// tungstenite has a pong to write. No more is read before it is written, so that a peer
-    /// that pings without reading fills its own buffers rather than ours.
-    pong_waits: bool,
+    /// Whether the connection or the timer has something new for `poll_next`.
+    wakes: Arc<Wakes>,
+    /// tungstenite has something to write. No more is read before a pong is written, so that a
+    /// peer that pings without reading fills its own buffers rather than ours.
+    unflushed: bool,
     /// The peer's close frame, and what was in it.
     closed: Option<Option<CloseFrame>>,
+    /// How many messages came without a pause.
+    in_a_row: u8,
     /// A message that was read ahead, in search of a pong.
-    ahead: Option<Result<Message, Error>>,
+    ahead: Option<Box<Result<Message, Error>>>,
     /// What is left to write of [`send_encoded`](Self::send_encoded)'s frames.
     encoded: Bytes,
 }
@@ -82,8 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
             pings,
             timer: Box::pin(sleep(pings.interval)),
             ping: Ping::Idle,
-            pong_waits: false,
+            wakes: Arc::new(Wakes::default()),
+            unflushed: false,
             closed: None,
+            in_a_row: 0,
             ahead: None,
             encoded: Bytes::new(),
         }
@@ -120,19 +136,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// Reads on until a text or binary message, the end, or an error.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
-            if self.pong_waits {
-                ready!(Pin::new(&mut self.websocket).poll_flush(cx))?;
-                self.pong_waits = false;
-            }
+            ready!(self.poll_flush_websocket(cx))?;
             match ready!(Pin::new(&mut self.websocket).poll_next(cx)) {
-                Some(Ok(Message::Ping(_))) => self.pong_waits = true,
+                Some(Ok(Message::Ping(_))) => self.unflushed = true,
                 Some(Ok(Message::Pong(_))) => self.alive(),
-                // The next read writes the answer, and ends the stream once it is written.
-                Some(Ok(Message::Close(frame))) => self.closed = Some(frame),
+                // The stream ends once the answer is written.
+                Some(Ok(Message::Close(frame))) => {
+                    self.closed = Some(frame);
+                    self.unflushed = true;
+                }
                 Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
         }
+    }
+
+    fn poll_flush_websocket(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.unflushed {
+            // Not into the middle of a frame.
+            ready!(self.poll_write_encoded(cx))?;
+            ready!(Pin::new(&mut self.websocket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn alive(&mut self) {
@@ -153,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
                 if self.ahead.is_none()
                     && let Poll::Ready(Some(message)) = self.poll_read(cx)
                 {
-                    self.ahead = Some(message);
+                    self.ahead = Some(Box::new(message));
                 }
                 if self.ping != Ping::Idle {
                     return Poll::Ready(overdue());
@@ -169,10 +195,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         }
         if self.ping == Ping::Due && self.poll_write_encoded(cx).is_ready() {
             // A failure here is the next read's or write's to report.
-            let websocket = &mut self.websocket;
-            if Pin::new(&mut *websocket).poll_ready(cx).is_ready() {
-                _ = Pin::new(&mut *websocket).start_send(Message::Ping(Bytes::new()));
-                _ = Pin::new(websocket).poll_flush(cx);
+            if Pin::new(&mut self.websocket).poll_ready(cx).is_ready() {
+                self.unflushed = true;
+                _ = Pin::new(&mut self.websocket).start_send(Message::Ping(Bytes::new()));
+                _ = self.poll_flush_websocket(cx);
                 self.ping = Ping::Sent;
             }
         }
@@ -186,7 +212,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         poll: Poll<Result<T, Error>>,
     ) -> Poll<Result<T, Error>> {
         match poll {
-            Poll::Pending => self.poll_dead(cx).map(Err),
+            Poll::Pending => {
+                // Whatever was waited for here, `poll_next` has to look at it again.
+                self.wakes.happened.store(true, Ordering::Release);
+                self.poll_dead(cx).map(Err)
+            }
             ready => ready,
         }
     }
@@ -208,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
 
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let flushed = match self.poll_write_encoded(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.websocket).poll_flush(cx),
+            Poll::Ready(Ok(())) => self.poll_flush_websocket(cx),
             other => other,
         };
         self.or_dead(cx, flushed)
@@ -224,18 +254,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(message) = self.ahead.take() {
-            return Poll::Ready(Some(message));
+            return Poll::Ready(Some(*message));
         }
+        if self.in_a_row == TURN {
+            self.in_a_row = 0;
+            // Not `wake_by_ref`: a task that is always in line keeps the scheduler from looking
+            // whose sockets and timers are ready.
+            return pin!(yield_now()).poll(cx).map(|()| None);
+        }
+        // Messages that came in one packet are steps, too: other tasks have their turn in between.
+        let step = ready!(coop::poll_proceed(cx));
+        self.wakes.task.register(cx.waker());
+        if !self.wakes.happened.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        let cx = &mut Context::from_waker(&waker);
         // Reading makes tungstenite write pongs: not into the middle of a frame.
         let read = match self.poll_write_encoded(cx) {
             Poll::Ready(Ok(())) => self.poll_read(cx),
             Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
             Poll::Pending => Poll::Pending,
         };
-        match read {
+        let read = match read {
             Poll::Pending => self.poll_dead(cx).map(|error| Some(Err(error))),
             ready => ready,
+        };
+        if read.is_ready() {
+            step.made_progress();
+            self.in_a_row += 1;
+            // There may be more.
+            self.wakes.happened.store(true, Ordering::Release);
+        } else {
+            self.in_a_row = 0;
         }
+        read
     }
 }
 
@@ -251,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Keepalive<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.unflushed = true;
         Pin::new(&mut self.websocket).start_send(message)
     }
 

@@ -5,7 +5,9 @@
 //! | [`serve`](mod@serve) | listens, accepts, shuts down |
 //! | `connection` | one connection's life: TLS, handshake, handler, close |
 //! | [`handshake`] | what is answered to an HTTP request on the same port |
+//! | `origin` | which pages may connect |
 //! | [`keepalive`] | pings, pongs and the close frame, so that handlers see only messages |
+//! | `wakes` | whose wake it is: the connection's, or another of its task's |
 //! | [`close`] | which close code an error becomes, and a farewell that arrives |
 //! | [`client`] | what the two clients need: connect, ask for a line |
 //! | [`events`] | the JSON events of the counter |
@@ -27,8 +29,10 @@ pub mod handshake;
 pub mod keepalive;
 pub mod listen;
 pub mod log;
+mod origin;
 pub mod serve;
 pub mod text;
+mod wakes;
 
 #[cfg(feature = "tls")]
 pub mod certificate;

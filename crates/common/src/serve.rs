@@ -138,14 +138,7 @@ impl Server {
         H: for<'a> Fn(&'a mut Socket) -> Conversation<'a> + Send + Sync + 'static,
     {
         let close_timeout = self.flags.close_timeout;
-        let house = Arc::new(House {
-            places: Arc::new(Semaphore::new(self.flags.max_connections)),
-            waiting: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
-            conversations: TaskTracker::new(),
-            server: self,
-            handler,
-            stop,
-        });
+        let house = Arc::new(House::new(self, handler, stop));
         for listener in listeners {
             tokio::spawn(Arc::clone(&house).accept(listener));
         }
@@ -180,6 +173,17 @@ impl<H> House<H>
 where
     H: for<'a> Fn(&'a mut Socket) -> Conversation<'a> + Send + Sync + 'static,
 {
+    pub(crate) fn new(server: Server, handler: H, stop: CancellationToken) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(server.flags.max_connections)),
+            waiting: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+            conversations: TaskTracker::new(),
+            server,
+            handler,
+            stop,
+        }
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
@@ -213,7 +217,7 @@ where
         // acknowledged: 44 ms a conversation.
         _ = stream.set_nodelay(true);
         let span = info_span!("connection", %peer);
-        tokio::spawn(Arc::clone(self).open(stream, refusal, permit).instrument(span));
+        tokio::spawn(Arc::clone(self).open(stream, peer, refusal, permit).instrument(span));
     }
 }
 

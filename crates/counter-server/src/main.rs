@@ -29,7 +29,7 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
             // Manage state changes
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let done = Action::from_json(&message.into_data()).and_then(|a| room.apply(a));
+                let done = Action::from_json(&message.into_data()).and_then(|a| user.apply(a));
                 if let Err(message) = done {
                     info!("refused: {message}");
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
@@ -44,7 +44,7 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let server = Server::new(Flags::parse_or("localhost:6789")).page(PAGE);
-    let room = Arc::new(Room::default());
+    let room = Room::open();
 
     common::report(server.serve(move |socket| Box::pin(counter(socket, room.clone()))).await)
 }

@@ -7,27 +7,41 @@
 //! The tape is bounded. A user who reads so slowly that the tape has moved past the cursor gets
 //! the present users and state instead: values may be skipped, but never go backwards, and a
 //! user who does not read costs the others neither time nor memory.
+//!
+//! Nobody is woken for each change. A change calls for a round, and the round begins when whoever
+//! made the change has said what else it had to say: sixty-four clicks that came in one packet
+//! are one write to each user, and a thousand users who come at once hear one number.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use common::events::{Action, Event};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// How much of the past is kept, in bytes: about 8,000 changes of the value.
-const TAPE: usize = 256 << 10;
+/// How much of the past is kept, in bytes: over 30,000 changes of the value. There is one tape for
+/// all users, so that it costs little to let a user fall far behind without missing anything.
+const TAPE: usize = 1 << 20;
 
 /// How much a user takes at once, in bytes: what a slow user holds in memory.
 const TAKE: usize = 16 << 10;
 
+/// How many are woken at once. tokio runs what is woken in turn, up to 256 tasks; who is beyond
+/// goes to a second queue, and at 1,000 users some waited there for ten rounds of the others.
+const WAKE: usize = 128;
+
 /// The counter and its users.
+#[derive(Default)]
 pub struct Room {
     shared: Mutex<Shared>,
-    /// Moves when `shared` has changed.
-    changed: watch::Sender<()>,
+    /// Calls for a round.
+    round: Notify,
 }
 
 #[derive(Default)]
@@ -37,101 +51,147 @@ struct Shared {
     /// The number of users that the tape says.
     users_told: usize,
     tape: Tape,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { shared: Mutex::default(), changed: watch::Sender::new(()) }
-    }
+    /// Who waits for news, each once.
+    asleep: Vec<Waker>,
+    /// How often they were woken: tells a user whether it is among `asleep`.
+    rounds: u64,
+    /// Somebody sleeps who has heard nothing yet.
+    newcomers: bool,
+    /// The end of the tape when the last round began.
+    woken_to: u64,
+    /// The next round is called for already.
+    called: bool,
 }
 
 impl Room {
-    /// Adds a user, until it is dropped.
-    pub fn register(&self) -> User<'_> {
-        let changed = self.changed.subscribe();
-        self.shared.lock().users += 1;
-        self.changed.send_replace(());
-        User { room: self, changed, cursor: None }
+    /// A room with a value of 0 and a task that wakes its users.
+    pub fn open() -> Arc<Self> {
+        let room = Arc::new(Self::default());
+        tokio::spawn(Arc::clone(&room).wake_users());
+        room
     }
 
-    /// Changes the value and tells everyone.
+    /// Adds a user, until it is dropped.
+    pub fn register(self: &Arc<Self>) -> User {
+        self.change(|shared| shared.users += 1);
+        User { room: Arc::clone(self), cursor: None, slept_in: None }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
+        let shared = &mut *self.shared.lock();
+        let result = change(shared);
+        if !shared.called {
+            shared.called = true;
+            self.round.notify_one();
+        }
+        result
+    }
+
+    /// In each round everyone is woken who sleeps at its beginning, so that nobody is woken twice
+    /// while another waits.
+    async fn wake_users(self: Arc<Self>) {
+        let mut asleep = Vec::new();
+        loop {
+            self.round.notified().await;
+            {
+                let mut shared = self.shared.lock();
+                if shared.begin_round() {
+                    std::mem::swap(&mut asleep, &mut shared.asleep);
+                }
+            }
+            let mut wakers = asleep.drain(..);
+            while wakers.len() > 0 {
+                wakers.by_ref().take(WAKE).for_each(Waker::wake);
+                yield_now().await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Whether it is time to wake those who sleep. Now the tape is told of users who came or
+    /// went: a thousand who came since the last round are one event, rather than a thousand for
+    /// each of the thousand.
+    fn begin_round(&mut self) -> bool {
+        self.called = false;
+        if self.users_told != self.users {
+            self.users_told = self.users;
+            self.tape.append(&Event::Users { count: self.users });
+        }
+        let news = std::mem::replace(&mut self.woken_to, self.tape.end()) != self.tape.end();
+        let due = std::mem::take(&mut self.newcomers) || news;
+        self.rounds += u64::from(due);
+        due
+    }
+
+    /// Everything there is to know, and where the tape goes on.
+    fn present(&self) -> (Bytes, u64) {
+        let mut present = Tape::default();
+        present.append(&Event::Users { count: self.users_told });
+        present.append(&Event::State { value: self.value });
+        (present.frames.into_iter().collect(), self.tape.end())
+    }
+}
+
+/// One user's place in the room.
+pub struct User {
+    room: Arc<Room>,
+    /// Where on the tape the user is; `None` before it has heard anything.
+    cursor: Option<u64>,
+    /// The round before which it went to sleep.
+    slept_in: Option<u64>,
+}
+
+impl User {
+    /// Changes the value and tells everyone, this user included.
     ///
     /// # Errors
     ///
     /// A sentence for the user when the value cannot go further.
     pub fn apply(&self, action: Action) -> Result<(), String> {
-        let mut shared = self.shared.lock();
-        let value = match action {
-            Action::Plus => shared.value.checked_add(1),
-            Action::Minus => shared.value.checked_sub(1),
-        };
-        shared.value = value.ok_or("the counter can go no further in this direction")?;
-        let state = shared.state();
-        shared.tape.append(&state);
-        drop(shared);
-        self.changed.send_replace(());
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn state(&self) -> Event {
-        Event::State { value: self.value }
+        self.room.change(|shared| {
+            let value = match action {
+                Action::Plus => shared.value.checked_add(1),
+                Action::Minus => shared.value.checked_sub(1),
+            };
+            shared.value = value.ok_or("the counter can go no further in this direction")?;
+            shared.tape.append(&Event::State { value: shared.value });
+            Ok(())
+        })
     }
 
-    /// Tells of users who came or went. Done late, when somebody wants to know, so that a
-    /// thousand who come at once are one event rather than a thousand for each of the thousand.
-    fn tell_users(&mut self) {
-        if self.users_told != self.users {
-            self.users_told = self.users;
-            self.tape.append(&Event::Users { count: self.users });
-        }
-    }
-}
-
-/// One user's place in the room.
-pub struct User<'a> {
-    room: &'a Room,
-    changed: watch::Receiver<()>,
-    /// Where on the tape the user is; `None` before it has heard anything.
-    cursor: Option<u64>,
-}
-
-impl User<'_> {
-    /// Waits for what this user has not heard yet, as encoded frames. Cancel safe.
+    /// Waits for what this user has not heard yet, as encoded frames. Cancel safe; always to be
+    /// awaited in the same task.
     pub async fn news(&mut self) -> Bytes {
-        loop {
-            self.changed.mark_unchanged();
-            let news = self.take();
-            if !news.is_empty() {
-                return news;
-            }
-            // The room outlives its users, so this cannot fail.
-            _ = self.changed.changed().await;
-        }
+        poll_fn(|cx| self.poll_news(cx)).await
     }
 
-    fn take(&mut self) -> Bytes {
-        let mut shared = self.room.shared.lock();
-        shared.tell_users();
-        let (news, cursor) = match self.cursor.and_then(|cursor| shared.tape.after(cursor)) {
-            Some(next) => next,
-            None => {
-                let mut present = Tape::default();
-                present.append(&Event::Users { count: shared.users });
-                present.append(&shared.state());
-                (present.frames.into_iter().collect(), shared.tape.end())
-            }
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let shared = &mut *self.room.shared.lock();
+        let next = match self.cursor {
+            Some(cursor) => Some(shared.tape.after(cursor).unwrap_or_else(|| shared.present())),
+            None if shared.users_told == shared.users => Some(shared.present()),
+            // The round that tells everyone of this newcomer comes first.
+            None => None,
         };
-        self.cursor = Some(cursor);
-        news
+        if let Some((news, cursor)) = next
+            && !news.is_empty()
+        {
+            self.cursor = Some(cursor);
+            return Poll::Ready(news);
+        }
+        shared.newcomers |= self.cursor.is_none();
+        if self.slept_in != Some(shared.rounds) {
+            self.slept_in = Some(shared.rounds);
+            shared.asleep.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
-impl Drop for User<'_> {
+impl Drop for User {
     fn drop(&mut self) {
-        self.room.shared.lock().users -= 1;
-        self.room.changed.send_replace(());
+        self.room.change(|shared| shared.users -= 1);
     }
 }
 
@@ -177,5 +237,26 @@ impl Tape {
         }
         let frames: Vec<u8> = self.frames.range(from..to).copied().collect();
         Some((frames.into(), self.start + to as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_beyond_either_end_of_i64_is_refused_and_changes_nothing() {
+        let room = Arc::new(Room::default());
+        let user = room.register();
+        for (end, beyond, back) in
+            [(i64::MAX, Action::Plus, Action::Minus), (i64::MIN, Action::Minus, Action::Plus)]
+        {
+            room.shared.lock().value = end;
+            let told = room.shared.lock().tape.end();
+            assert!(user.apply(beyond).is_err());
+            assert_eq!(room.shared.lock().value, end);
+            assert_eq!(room.shared.lock().tape.end(), told);
+            assert!(user.apply(back).is_ok());
+        }
     }
 }

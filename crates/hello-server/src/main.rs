@@ -26,7 +26,8 @@ async fn hello(socket: &mut Socket) -> Result<()> {
 
     let greeting = format!("Hello {name}!");
 
-    socket.send(Message::text(&greeting)).await?;
+    // Fed, not sent: the greeting leaves together with the close frame that follows it.
+    socket.feed(Message::text(&greeting)).await?;
     println!("> {}", printable(&greeting));
     Ok(())
 }

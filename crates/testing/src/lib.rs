@@ -15,9 +15,13 @@ use std::time::Duration;
 #[cfg(unix)]
 pub use rustix::process::Signal;
 
+#[cfg(target_os = "linux")]
+pub mod memory;
 mod peer;
 mod program;
 mod raw;
+#[cfg(target_os = "linux")]
+pub mod usage;
 
 pub use peer::Peer;
 pub use program::{Program, run};

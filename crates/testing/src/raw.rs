@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::soon;
 
@@ -24,11 +24,23 @@ impl Raw {
 
     /// Connects and completes the opening handshake.
     pub async fn open(address: SocketAddr) -> Self {
-        let mut raw = Self::connect(address).await;
-        raw.write(HANDSHAKE).await;
-        let head = raw.head().await;
+        Self::connect(address).await.opened().await
+    }
+
+    /// The same with hardly any room for what is on its way: a peer that does not read soon
+    /// blocks who writes to it, rather than after megabytes.
+    pub async fn open_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = soon("a connect", socket.connect(address)).await.unwrap();
+        Self { stream, read: Vec::new() }.opened().await
+    }
+
+    async fn opened(mut self) -> Self {
+        self.write(HANDSHAKE).await;
+        let head = self.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        raw
+        self
     }
 
     /// Writes bytes as they are.
@@ -74,6 +86,40 @@ impl Raw {
             }
         }
         None
+    }
+
+    /// Writes `bytes` over and over, and reads meanwhile, until a close frame comes; returns its
+    /// code, `None` when none came.
+    pub async fn flood(&mut self, bytes: &[u8]) -> Option<u16> {
+        let Self { stream, read } = self;
+        let (mut from, mut to) = stream.split();
+        let write = async {
+            while to.write_all(bytes).await.is_ok() {}
+            std::future::pending().await
+        };
+        let listen = async {
+            loop {
+                while let Some((first, payload, length)) = parse(read) {
+                    read.drain(..length);
+                    if first == 0x88 {
+                        return Some(u16::from_be_bytes([payload[0], payload[1]]));
+                    }
+                }
+                if !matches!(from.read_buf(read).await, Ok(1..)) {
+                    return None;
+                }
+            }
+        };
+        let until_closed = async {
+            tokio::select! { code = listen => code, () = write => None }
+        };
+        soon("a close frame", until_closed).await
+    }
+
+    /// Says that no more will come, and goes on reading.
+    pub async fn half_close(&mut self) {
+        // Whoever was hung up on already needs no half-close.
+        _ = self.stream.shutdown().await;
     }
 
     /// Reads everything until the end. A reset is the end, too.

@@ -1,15 +1,22 @@
 //! What wss-server does on its port, beside what concerns certificates.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use common::client::connect_tls;
 use common::tls::{Trust, connector};
 use futures_util::{SinkExt, StreamExt};
-use testing::{HANDSHAKE, Program, Raw, http, soon};
+use testing::{HANDSHAKE, Program, Raw, frame, http, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tungstenite::Message;
 
 /// Starts the server with a certificate of its own in a folder of the test's.
@@ -81,6 +88,70 @@ async fn a_hello_that_never_ends_is_dropped_within_open_timeout() {
     raw.write([22, 3, 1, 2, 0, 1]).await;
     assert_eq!(raw.rest().await, b"");
     server.logged("no complete handshake within open_timeout").await;
+}
+
+#[tokio::test]
+async fn hellos_that_are_junk_cut_off_or_never_end_are_a_line_each_and_harm_nobody() {
+    let (server, pem) = start("junk", &["--open-timeout", "0.5"]).await;
+    let url = format!("wss://localhost:{}", server.address.port());
+    connect_tls(&url, connector(Trust::File(pem)).unwrap(), async |socket| {
+        // Right at first sight, wrong at the second; an alert comes, or the end.
+        let record = [&[22, 3, 1, 0, 100][..], &[0xff; 100]].concat();
+        for junk in [&[22; 600][..], &record] {
+            let mut raw = Raw::connect(server.address).await;
+            raw.write(junk).await;
+            raw.rest().await;
+        }
+        // Cut off after each byte of a header, and a byte at a time.
+        for length in 0..=record.len().min(6) {
+            let mut raw = Raw::connect(server.address).await;
+            raw.write(&record[..length]).await;
+            raw.half_close().await;
+            raw.rest().await;
+        }
+        let began = Instant::now();
+        let mut slow = Raw::connect(server.address).await;
+        while slow.stream.write_all(&[22]).await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+            assert!(began.elapsed() < Duration::from_secs(3), "it is held still");
+        }
+        // The observer.
+        socket.send(Message::text("Ada")).await?;
+        assert_eq!(socket.next().await.unwrap()?, Message::text("Hello Ada!"));
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // All but the one that sent nothing.
+    let lines = server.log().lines().count();
+    assert_eq!(lines, 2 + 6 + 1, "{}", server.log());
+    assert!(server.log().len() < lines * 300, "{}", server.log());
+}
+
+#[tokio::test]
+async fn silence_after_the_hello_is_dropped_within_open_timeout_too() {
+    let (server, pem) = start("silent", &["--open-timeout", "0.5"]).await;
+    for request in ["", "GET / HTTP/1.1\r\n"] {
+        assert_eq!(https(&server, pem.clone(), request).await, "");
+    }
+    server.logged("no complete handshake within open_timeout").await;
+}
+
+#[tokio::test]
+async fn the_code_of_a_refused_frame_arrives_over_tls_too() {
+    let (server, pem) = start("refused", &[]).await;
+    let url = format!("wss://localhost:{}", server.address.port());
+    for (frame, code) in [(&[0x81, 1, b'a'][..], 1002), (&frame(0x81, [0xff]), 1007)] {
+        let connector = connector(Trust::File(pem.clone())).unwrap();
+        connect_tls(&url, connector, async |socket| {
+            socket.get_mut().write_all(frame).await?;
+            assert!(soon("the end", socket.next()).await.is_none());
+            assert_eq!(socket.closed().flatten().map(|frame| u16::from(frame.code)), Some(code));
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
 }
 
 #[cfg(unix)]

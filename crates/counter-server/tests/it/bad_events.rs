@@ -78,6 +78,13 @@ async fn the_error_does_not_repeat_what_the_client_sent() {
         let told = event(&mut peer).await;
         assert!(!told["message"].as_str().unwrap().contains("script"), "{told}");
     }
+    for text in [r#"{"action":8243921}"#, r#"{"action":-824.3921}"#, "8243921"] {
+        peer.send(text).await;
+        let told = event(&mut peer).await;
+        assert!(!told["message"].as_str().unwrap().contains("3921"), "{told}");
+    }
     server.logged("unknown action").await;
+    server.logged("must be a string").await;
     assert!(!server.log().contains("script"));
+    assert!(!server.log().contains("3921"));
 }

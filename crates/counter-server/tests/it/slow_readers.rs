@@ -1,47 +1,56 @@
-use serde_json::Value;
-use testing::{Peer, Raw};
+use testing::memory::resident_kib;
+use testing::{Raw, soon};
 
-use crate::{event, join, start, state, users};
+use crate::observer::{Observer, PLUS, Told};
+use crate::start;
 
 const UPDATES: i64 = 150_000;
+
+/// By how much twenty slow readers may make the server grow, in KiB.
+const GROWTH: u64 = 16 << 10;
 
 #[tokio::test]
 async fn who_falls_behind_is_brought_to_the_newest_value_and_never_sees_an_older_one() {
     let server = start(&[]).await;
-    let mut slow = Raw::open(server.address).await;
-    let mut sender = join(&server, 2, 0).await;
-
-    // The sender reads every value; the slow one reads nothing.
-    let mut value = 0;
-    while value < UPDATES {
-        for _ in 0..500 {
-            sender.feed(r#"{"action":"plus"}"#).await;
-        }
-        sender.flush().await;
-        for _ in 0..500 {
-            value += 1;
-            assert_eq!(event(&mut sender).await, state(value));
-        }
+    let mut observer = Observer::join(&server).await;
+    let before = resident_kib(server.pid());
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        slow.push(Raw::open_narrow(server.address).await);
     }
+    observer.hears_users(21).await;
 
-    let mut last = -1;
-    let mut count = 0;
-    while last < UPDATES {
-        let (_, payload) = slow.next_frame().await.unwrap();
-        let told: Value = serde_json::from_slice(&payload).unwrap();
-        if told["type"] == "state" {
-            let value = told["value"].as_i64().unwrap();
-            assert!(value > last, "{value} came after {last}");
-            last = value;
+    for burst in 1..=UPDATES / 500 {
+        observer.click(500);
+        observer.hears("its clicks", |told| told.value == 500 * burst).await;
+    }
+    let grown = resident_kib(server.pid()).saturating_sub(before);
+    println!("20 slow readers cost {grown} KiB");
+    assert!(grown < GROWTH, "20 slow readers cost {grown} KiB");
+    observer.is_served().await;
+    assert_eq!(observer.told().missed, 0);
+
+    for raw in &mut slow {
+        let (mut last, mut count) = (Told { value: -1, ..Told::default() }, 0);
+        while last.value < UPDATES + 1 {
+            let (_, payload) = raw.next_frame().await.unwrap();
+            let before = last.value;
+            last.hear(str::from_utf8(&payload).unwrap());
+            assert!(last.value >= before, "{} came after {before}", last.value);
             count += 1;
         }
+        assert_eq!(last.users, 21);
+        assert!(count < UPDATES, "{count} updates came, and none was skipped");
     }
-    assert_eq!(last, UPDATES);
-    assert!(count < UPDATES, "the slow one should have skipped some of {count}");
-    // From here on it keeps up, and hears every value again.
-    sender.send(r#"{"action":"minus"}"#).await;
-    let (_, payload) = slow.next_frame().await.unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), state(UPDATES - 1));
-    let mut late = Peer::connect(&server.url()).await;
-    assert_eq!(event(&mut late).await, users(3));
+    // From here on they keep up, and hear every value again.
+    for n in 2..100 {
+        slow[0].frame(0x81, PLUS).await;
+        for raw in &mut slow {
+            let mut told = Told::default();
+            told.hear(str::from_utf8(&raw.next_frame().await.unwrap().1).unwrap());
+            assert_eq!(told.value, UPDATES + n);
+        }
+    }
+    drop(slow);
+    soon("an empty room", observer.hears_users(1)).await;
 }

@@ -11,12 +11,16 @@
 mod conversation;
 /// The command line: usage, defaults, faults.
 mod flags;
+/// Requests that are slow, cut, huge or none at all.
+mod handshakes;
 /// What is answered to HTTP requests on the same port.
 mod http;
 /// Close codes, timeouts and keepalive.
 mod lifecycle;
 /// Addresses: both families, port 0, a port in use.
 mod listen;
+/// What is logged of what peers do wrong, and how much.
+mod logging;
 /// Which pages may connect.
 mod origins;
 /// SIGINT and SIGTERM.
