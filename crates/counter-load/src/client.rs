@@ -1,0 +1,242 @@
+//! One connection, from the TCP handshake to the close frame.
+
+use std::io::{ErrorKind, Read, Write};
+
+use common::Result;
+use common::text::printable;
+use mio::event::Event as Ready;
+use mio::net::TcpStream;
+use tungstenite::handshake::client::generate_key;
+
+use crate::crowd::Shared;
+use crate::frame::{self, Event, Frame};
+use crate::target::Target;
+
+/// The first bytes of the control frames that a client sends.
+const CLOSE: u8 = 0x88;
+const PONG: u8 = 0x8a;
+
+/// The largest answer to the opening handshake that is taken.
+const MAX_HEAD: usize = 16 << 10;
+
+/// One client.
+pub struct Client {
+    /// For the poll.
+    pub stream: TcpStream,
+    /// How far it is.
+    pub stage: Stage,
+    /// How many users it was told there are.
+    pub users: u64,
+    /// The newest value that it was told.
+    pub value: i64,
+    /// What came of a frame that has not all come yet.
+    rest: Vec<u8>,
+    /// What the kernel would not take yet.
+    unsent: Vec<u8>,
+}
+
+/// How far a client is, in this order.
+#[derive(PartialEq, PartialOrd)]
+pub enum Stage {
+    /// TCP.
+    Connecting,
+    /// The opening handshake, with its key.
+    Upgrading(String),
+    /// Before `users`.
+    Upgraded,
+    /// Before `state`.
+    Counted,
+    /// It has both.
+    Open,
+    /// Our close frame is on its way.
+    Closing,
+    /// The connection has ended.
+    Closed,
+}
+
+impl Client {
+    /// A connection that is being made.
+    pub fn new(stream: TcpStream) -> Self {
+        let (rest, unsent) = (Vec::new(), Vec::new());
+        Self { stream, stage: Stage::Connecting, users: 0, value: 0, rest, unsent }
+    }
+
+    /// Does what the connection is ready for. `hear` gets each value and when it came, once the
+    /// client is open.
+    pub fn ready(
+        &mut self,
+        ready: &Ready,
+        shared: &mut Shared,
+        mut hear: impl FnMut(i64, u64),
+    ) -> Result<()> {
+        if self.stage == Stage::Connecting && !self.connected(&shared.target)? {
+            return Ok(());
+        }
+        if ready.is_writable() && !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            self.send(&unsent)?;
+        }
+        if ready.is_readable() || ready.is_read_closed() || ready.is_error() {
+            self.read(ready, shared, &mut hear)?;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes, now or when there is room for them.
+    pub fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while self.unsent.is_empty() && !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return self.ended(&format!("it failed: {error}")),
+            }
+        }
+        self.unsent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Says goodbye with 1000.
+    pub fn close(&mut self) {
+        if self.stage >= Stage::Upgraded && self.stage < Stage::Closing {
+            self.stage = Stage::Closing;
+            let mut goodbye = Vec::new();
+            frame::write(&mut goodbye, CLOSE, &1000_u16.to_be_bytes());
+            // A connection that fails now has ended, and that is all we want.
+            _ = self.send(&goodbye);
+        } else if self.stage < Stage::Upgraded {
+            self.stage = Stage::Closed;
+        }
+    }
+
+    /// Sends the opening handshake as soon as TCP's is done.
+    fn connected(&mut self, target: &Target) -> Result<bool> {
+        if let Some(error) = self.stream.take_error().unwrap_or_else(Some) {
+            return Err(target.explain(&error));
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(target.explain(&error)),
+        }
+        self.stream.set_nodelay(true).map_err(|error| target.explain(&error))?;
+        let key = generate_key();
+        let request = target.request(&key);
+        self.stage = Stage::Upgrading(key);
+        self.send(request.as_bytes())?;
+        Ok(true)
+    }
+
+    fn read(
+        &mut self,
+        ready: &Ready,
+        shared: &mut Shared,
+        hear: &mut impl FnMut(i64, u64),
+    ) -> Result<()> {
+        while self.stage < Stage::Closed {
+            let (rest, room) =
+                shared.buffer.split_at_mut_checked(self.rest.len()).unwrap_or_default();
+            rest.copy_from_slice(&self.rest);
+            let (kept, full) = (rest.len(), room.len());
+            let n = match self.stream.read(room) {
+                Ok(0) => return self.ended("it said no goodbye"),
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return self.ended(&format!("it failed: {error}")),
+            };
+            let now = shared.now();
+            self.rest.clear();
+            let mut bytes = shared.buffer.get(..kept + n).unwrap_or_default();
+            if let Stage::Upgrading(key) = &self.stage {
+                let key = key.clone();
+                bytes = self.upgraded(&shared.target, bytes, &key)?;
+            }
+            if self.stage >= Stage::Upgraded {
+                self.take(&shared.target, &mut bytes, |value| hear(value, now))?;
+            }
+            self.rest.extend_from_slice(bytes);
+            // What filled less than the buffer has emptied the socket: no second read to hear so.
+            // Windows tells of more only after a read that was refused.
+            if n < full && cfg!(unix) && !ready.is_read_closed() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the answer to the opening handshake; returns what comes after it.
+    fn upgraded<'a>(&mut self, target: &Target, bytes: &'a [u8], key: &str) -> Result<&'a [u8]> {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return match bytes.len() {
+                ..MAX_HEAD if bytes.iter().zip(b"HTTP/1.1 ").all(|(a, b)| a == b) => Ok(bytes),
+                _ => Err(target.no_websocket("its answer is not HTTP/1.1")),
+            };
+        };
+        let (head, body) = bytes.split_at_checked(end + 4).unwrap_or_default();
+        target.check_answer(head, body, key)?;
+        self.stage = Stage::Upgraded;
+        Ok(body)
+    }
+
+    /// Takes all whole frames off `bytes`.
+    fn take(
+        &mut self,
+        target: &Target,
+        bytes: &mut &[u8],
+        mut hear: impl FnMut(i64),
+    ) -> Result<()> {
+        loop {
+            match frame::next(bytes) {
+                Ok(Some(Frame::Text(text))) => match (frame::event(text), &self.stage) {
+                    (_, Stage::Closing) => {}
+                    (Some(Event::State { value }), Stage::Open) => {
+                        self.value = value;
+                        hear(value);
+                    }
+                    (Some(Event::Users { count }), Stage::Open) => self.users = count,
+                    (Some(Event::Users { count }), Stage::Upgraded) => {
+                        self.users = count;
+                        self.stage = Stage::Counted;
+                    }
+                    (Some(Event::State { value }), Stage::Counted) => {
+                        self.value = value;
+                        self.stage = Stage::Open;
+                    }
+                    (Some(Event::Error { message }), Stage::Open) => {
+                        return Err(
+                            format!("the server refused a click: {}", printable(&message)).into()
+                        );
+                    }
+                    _ => {
+                        let text: String = String::from_utf8_lossy(text).chars().take(60).collect();
+                        return Err(target.no_counter(&format!("it said {:?}", text)));
+                    }
+                },
+                Ok(Some(Frame::Ping(payload))) => {
+                    let mut pong = Vec::new();
+                    frame::write(&mut pong, PONG, payload);
+                    self.send(&pong)?;
+                }
+                Ok(Some(Frame::Pong)) => {}
+                Ok(Some(Frame::Close(code))) => {
+                    let code = code.map_or("no code".into(), |code| format!("code {code}"));
+                    return self.ended(&format!("it closed with {code}"));
+                }
+                Ok(None) => return Ok(()),
+                Err(_) if self.stage >= Stage::Closing => return Ok(()),
+                Err(why) => return Err(target.no_counter(why)),
+            }
+        }
+    }
+
+    /// The connection has ended: as it should when we said goodbye, or else the run is over.
+    fn ended(&mut self, how: &str) -> Result<()> {
+        let expected = self.stage >= Stage::Closing;
+        self.stage = Stage::Closed;
+        if expected {
+            return Ok(());
+        }
+        Err(format!("the server dropped a connection: {how}; its log may say why").into())
+    }
+}

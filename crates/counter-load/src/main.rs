@@ -1,0 +1,140 @@
+//! A load client for the counter: many clients, some of which click.
+//!
+//! Run `cargo run --release -p counter-load` while `cargo run --release -p counter-server` runs in
+//! another terminal. You will see how many clicks a second the server takes, how long one takes
+//! to reach the one who clicked and everybody else, and whether everyone got every value.
+//!
+//! Any server of the counter protocol will do; nothing here knows ours.
+
+mod args;
+mod bar;
+mod chart;
+mod checks;
+mod client;
+mod crowd;
+mod frame;
+mod ledger;
+mod limit;
+mod load;
+mod pace;
+mod process;
+mod report;
+mod target;
+mod text;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Parser;
+use common::Result;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::args::Args;
+use crate::bar::Bar;
+use crate::checks::Checks;
+use crate::crowd::Crowd;
+use crate::load::Plan;
+use crate::process::{Process, Watch};
+use crate::report::{Report, Run};
+use crate::target::Target;
+
+fn run(args: &Args) -> Result<()> {
+    let target = Target::parse(&args.url)?;
+    limit::raise(args.clients)?;
+    let server = args.pid.map(Process::find).transpose()?;
+    let stop = stop_on_signals()?;
+
+    let mut crowd = Crowd::new(target)?;
+    let report = measure(&mut crowd, args, server.as_ref(), &stop);
+    crowd.close();
+
+    let report = report?;
+    print!("{report}");
+    if let Some(file) = &args.json {
+        write(file, &report.to_json()?)?;
+    }
+    if let Some(file) = &args.chart {
+        write(file, &chart::svg(&report))?;
+    }
+    match report.problem {
+        // Who presses Ctrl-C has the report and knows why it is short.
+        Some(problem) if !report.interrupted => Err(problem.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Connects, warms up, and measures. No report without connections.
+fn measure(
+    crowd: &mut Crowd,
+    args: &Args,
+    server: Option<&Process>,
+    stop: &AtomicBool,
+) -> Result<Report> {
+    let stopped = || stop.load(Ordering::Relaxed);
+    crowd.connect(args.clients, stop)?;
+    let mut report = Report::new(args, crowd, server);
+    let mut result = Ok(());
+
+    if args.idle {
+        let watch = Watch::start(server);
+        result = wait(crowd, args, stop);
+        report.used(&watch, 0);
+    } else if !stopped() {
+        // The warm-up goes down and the measured run goes up, so that both actions are checked,
+        // and within each a value says which click it is of: what several senders click both
+        // ways at once may come in any order.
+        let (warm_up, warmed_up) = load::run(crowd, &Plan::warm_up(args), stop)?;
+        report.checks = Some(Checks::of(&[&warm_up], crowd));
+        result = warmed_up;
+        if result.is_ok() && !stopped() {
+            let watch = Watch::start(server);
+            let (ledger, done) = load::run(crowd, &Plan::measured(args), stop)?;
+            report.used(&watch, ledger.deliveries);
+            report.run = Run::of(&ledger)?;
+            report.checks = Some(Checks::of(&[&warm_up, &ledger], crowd));
+            result = done;
+        }
+    }
+
+    report.interrupted = stopped();
+    // Values that are missing in the end may be missing because the run broke off.
+    let broke_off = result.err().map(|error| error.to_string());
+    report.problem = broke_off.or_else(|| report.checks.as_ref()?.problem());
+    Ok(report)
+}
+
+/// Keeps the connections open, and does nothing with them.
+fn wait(crowd: &mut Crowd, args: &Args, stop: &AtomicBool) -> Result<()> {
+    let began = Instant::now();
+    let duration = args.duration().unwrap_or_default();
+    let bar = Bar::new("waiting", duration.as_micros() as u64);
+    while began.elapsed() < duration && !stop.load(Ordering::Relaxed) {
+        crowd.turn(&mut ())?;
+        bar.at(began.elapsed().as_micros() as u64);
+    }
+    Ok(())
+}
+
+/// The flag that the first Ctrl-C or SIGTERM sets. The second one ends the program at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, stop.clone())?;
+        flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    let sentence = |error| format!("cannot write {}: {error}; give another file", file.display());
+    std::fs::write(file, text).map_err(sentence)?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    common::report(run(&Args::parse()))
+}

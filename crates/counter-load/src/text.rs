@@ -1,0 +1,172 @@
+//! The report for people.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::checks::Checks;
+use crate::report::{Percentiles, Report, Run, Used};
+
+/// From this share of a core on, the load client may be what limits the figures.
+const BUSY: f64 = 0.9;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.title())?;
+        write!(f, "connects     {}/s", grouped(self.connect.per_second))?;
+        match self.connect.told_seconds {
+            Some(told) => {
+                writeln!(f, "; all {} knew of all after {told:.2} s", grouped(self.clients as f64))?
+            }
+            None => writeln!(f, "; not all were told of all")?,
+        }
+        if let Some(run) = &self.run {
+            run.fmt(f)?;
+        }
+        if let Some(server) = &self.server {
+            writeln!(f, "server       {server}")?;
+        }
+        if let Some(memory) = &self.memory {
+            write!(f, "memory       {:.2} KiB per connection", memory.kib_per_connection)?;
+            let mib = |kib: f64| kib / 1024.0;
+            write!(f, "; the server has {:.1} MiB", mib(memory.connected_kib))?;
+            match memory.after_kib {
+                Some(after) => writeln!(f, ", and {:.1} MiB after the run", mib(after))?,
+                None => writeln!(f)?,
+            }
+        }
+        if let Some(load) = &self.load {
+            writeln!(f, "this client  {load}")?;
+            if load.cpu_share > BUSY {
+                let hint = "the load client is the limit; the server may be faster than this";
+                writeln!(f, "             {hint}")?;
+            }
+        }
+        if let Some(checks) = &self.checks {
+            writeln!(f, "checked      {checks}")?;
+        }
+        match (&self.problem, self.interrupted) {
+            (_, true) => writeln!(f, "stopped      by Ctrl-C"),
+            (Some(problem), _) => writeln!(f, "problem      {problem}"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Report {
+    /// What was asked for.
+    pub fn title(&self) -> String {
+        let mut title = format!("{}: {} clients", self.url, grouped(self.clients as f64));
+        title += &match self.senders {
+            Some(senders) => format!(", {senders} of them clicking"),
+            None => ", nobody clicking".into(),
+        };
+        if let Some(clicks) = self.in_flight {
+            title += &format!(", {} in flight", grouped(clicks.into()));
+        }
+        if self.barrier {
+            title += " until all have heard";
+        }
+        if let Some(rate) = self.rate {
+            title += &format!(", {} clicks/s by the clock", grouped(rate));
+        }
+        title
+    }
+}
+
+impl Display for Run {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { seconds, latency_us, fairness, .. } = self;
+        let (updates, deliveries) = (self.updates as f64, self.deliveries as f64);
+        let per_second = grouped(self.updates_per_second);
+        writeln!(f, "updates      {per_second}/s ({} in {seconds:.2} s)", grouped(updates))?;
+        let per_second = grouped(self.deliveries_per_second);
+        writeln!(f, "deliveries   {per_second}/s ({})", grouped(deliveries))?;
+        write!(f, "latency      ")?;
+        for head in ["p50", "p90", "p99", "p99.9", "max"] {
+            write!(f, "{head:>9}")?;
+        }
+        writeln!(f, "   from a click to")?;
+        writeln!(f, "             {}   its sender's own copy", latency_us.own_copy)?;
+        writeln!(f, "             {}   any client's copy", latency_us.any_client)?;
+        writeln!(f, "             {}   the last client's copy", latency_us.last_client)?;
+        writeln!(
+            f,
+            "fairness     the slowest client's p99 is {:.2} x the median client's ({}, {})",
+            fairness.ratio,
+            time(fairness.slowest_client_p99_us),
+            time(fairness.median_client_p99_us)
+        )
+    }
+}
+
+impl Display for Percentiles {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for value in [self.p50, self.p90, self.p99, self.p99_9, self.max] {
+            write!(f, "{:>9}", time(value))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Used {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(each) = self.cpu_us_per_delivery {
+            write!(f, "{each:.3} µs of CPU per delivery")?;
+            if let (Some(user), Some(system)) =
+                (self.user_us_per_delivery, self.system_us_per_delivery)
+            {
+                write!(f, " ({user:.3} user, {system:.3} system)")?;
+            }
+            write!(f, ", ")?;
+        }
+        write!(f, "{:.0} % of a core", self.cpu_share * 100.0)
+    }
+}
+
+impl Display for Checks {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let (true, Some(value)) = (self.passed, self.end_value) {
+            return write!(f, "every client got every value, in order; all ended at {value}");
+        }
+        let counts = [
+            (self.skipped, "skipped"),
+            (self.backwards, "older after newer"),
+            (self.unasked, "that nobody here clicked for"),
+            (self.repeated, "repeated"),
+        ];
+        write!(f, "NOT as it should be:")?;
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, " {} values {what};", grouped(count as f64))?;
+        }
+        match self.end_value {
+            Some(value) => write!(f, " all ended at {value}"),
+            None => write!(f, " not all ended at the same value"),
+        }
+    }
+}
+
+/// A number in groups of three digits.
+pub fn grouped(number: f64) -> String {
+    let digits = if number < 10.0 && number.fract() != 0.0 {
+        return format!("{number:.1}");
+    } else {
+        format!("{number:.0}")
+    };
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Microseconds in the unit that suits them.
+pub fn time(us: u64) -> String {
+    match us {
+        0..1000 => format!("{us} µs"),
+        1000..10_000 => format!("{:.2} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}

@@ -1,0 +1,108 @@
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use crate::server::{self, Manners};
+use crate::{EXE, load, stderr, stdout};
+
+/// One sentence on stderr, nothing on stdout, status 1.
+async fn fails(args: &[&str]) -> String {
+    let output = testing::run(EXE, args, "").await;
+    let sentence = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{sentence}");
+    assert_eq!(stdout(&output), "");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    sentence
+}
+
+#[tokio::test]
+async fn what_is_no_url_is_refused() {
+    for url in ["localhost:6789", "http://localhost:6789", "ws://", "ws://localhost:x", "ws:// a"] {
+        let sentence = fails(&[url]).await;
+        assert!(sentence.contains("is not a counter server's URL; give one like"), "{sentence}");
+    }
+    assert!(fails(&["wss://localhost"]).await.contains("does not encrypt; give it the ws:// URL"));
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_sentence_says_to_start_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let sentence = fails(&[&url]).await;
+    assert_eq!(
+        sentence,
+        format!("cannot connect to {url}: connection refused; start the server first\n")
+    );
+}
+
+#[tokio::test]
+async fn a_websocket_server_of_another_protocol_is_recognized() {
+    let server = server::start(Manners::Babbles).await;
+    let sentence = fails(&[&server.url, "--clients=3"]).await;
+    assert!(sentence.contains("is no counter server: it said \"{"), "{sentence}");
+    assert!(sentence.contains("first messages are users, then state; is it the"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_otherwise_is_named_with_its_answer() {
+    for (answer, expected) in [
+        (
+            "HTTP/1.1 503 Service Unavailable\r\n\r\ntoo many\nno",
+            "answered 503 Service Unavailable instead of a WebSocket: too many\n",
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "Sec-WebSocket-Accept is wrong; is it the right port?\n",
+        ),
+        ("220 mail.example ESMTP\r\n", "its answer is not HTTP/1.1; is it the right port?\n"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Until the client has left.
+            _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        let sentence = fails(&[&url, "--clients=1"]).await;
+        assert!(sentence.ends_with(expected), "{sentence}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_drops_ends_the_run_with_a_report() {
+    let server = server::start(Manners::Leaves).await;
+    let output = load(&server.url, &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("the server dropped a connection: it "), "{output:?}");
+    assert!(stdout(&output).contains("problem      the server dropped a connection"));
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_there_is_named() {
+    let sentence = fails(&["--pid", "4294967295"]).await;
+    assert!(sentence.contains("no process 4294967295 to watch; --pid needs Linux"), "{sentence}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_descriptor_limit_is_raised_as_far_as_it_may() {
+    let server = server::start(Manners::Good).await;
+    let shell = |limit: &str, clients: &str| {
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        let args =
+            ["-c", &script, EXE, &server.url, "--idle", "--seconds=0.1", "--clients", clients];
+        let args = args.map(str::to_owned);
+        async move { testing::run("sh", &args.each_ref().map(String::as_str), "").await }
+    };
+    let output = shell("-Sn 40", "50").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = shell("-n 60", "50").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "50 clients need 82 file descriptors, and this system allows 60; \
+         raise the hard limit (ulimit -Hn) or use fewer --clients\n"
+    );
+}

@@ -1,0 +1,182 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use testing::soon;
+
+use crate::server::{self, Manners};
+use crate::{EXE, file, json, load, stderr, stdout};
+
+#[tokio::test]
+async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
+    let mut server = server::start(Manners::Good).await;
+    let (json_file, chart) = (file("good.json"), file("good.svg"));
+    let output = load(&server.url, &["--json", &json_file, "--chart", &chart]).await;
+    let text = stdout(&output);
+    assert_eq!(stderr(&output), "");
+    assert!(output.status.success());
+    assert!(text.contains("10 clients, 3 of them clicking, 8 in flight\n"), "{text}");
+    // 30 clicks down to warm up, 300 up.
+    let checked = "every client got every value, in order; all ended at 270\n";
+    assert!(text.contains(checked), "{text}");
+    for name in ["connects", "updates", "deliveries", "latency", "fairness", "this client"] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in {text}");
+    }
+
+    let report = json(&json_file);
+    assert_eq!(report["clients"], 10);
+    assert_eq!(report["run"]["updates"], 300);
+    assert_eq!(report["run"]["deliveries"], 3000);
+    assert_eq!(report["checks"]["passed"], true);
+    assert_eq!(report["checks"]["skipped"], 0);
+    assert_eq!(report["checks"]["end_value"], 270);
+    for figure in [
+        "/connect/per_second",
+        "/connect/told_seconds",
+        "/run/updates_per_second",
+        "/run/deliveries_per_second",
+        "/run/latency_us/own_copy/p50",
+        "/run/latency_us/any_client/p99_9",
+        "/run/latency_us/last_client/max",
+        "/run/fairness/ratio",
+        "/load/cpu_share",
+        "/load/cpu_us_per_delivery",
+    ] {
+        let figure = report.pointer(figure).unwrap_or_else(|| panic!("no {figure} in {report}"));
+        assert!(cfg!(windows) || figure.is_number(), "{figure}");
+    }
+
+    well_formed(&std::fs::read_to_string(chart).unwrap());
+
+    for _ in 0..10 {
+        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_and_nobody_waits_for_a_copy() {
+    let server = server::start(Manners::Good).await;
+    let json_file = file("rate.json");
+    let flags = ["--clients=5", "--rate=500", "--updates=100", "--json", &json_file];
+    let output = testing::run(EXE, &[&[server.url.as_str()], &flags[..]].concat(), "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = json(&json_file);
+    assert_eq!(report["run"]["updates"], 100);
+    assert_eq!(report["rate"], 500.0);
+    // The last of them is due after 0.198 s.
+    assert!(report["run"]["seconds"].as_f64().unwrap() >= 0.198);
+}
+
+#[tokio::test]
+async fn with_a_barrier_the_last_client_limits_the_clicks() {
+    let server = server::start(Manners::Good).await;
+    let flags = ["--clients=10", "--barrier", "--in-flight=1", "--updates=50"];
+    let output = testing::run(EXE, &[&[server.url.as_str()], &flags[..]].concat(), "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("1 of them clicking, 1 in flight until all have heard"));
+}
+
+#[tokio::test]
+async fn idle_clients_only_connect() {
+    let server = server::start(Manners::Good).await;
+    let json_file = file("idle.json");
+    let pid = std::process::id().to_string();
+    let mut flags =
+        vec![&*server.url, "--idle", "--clients=20", "--seconds=0.1", "--json", &json_file];
+    if cfg!(target_os = "linux") {
+        flags.extend(["--pid", &pid]);
+    }
+    let output = testing::run(EXE, &flags, "").await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = json(&json_file);
+    assert_eq!(report["clients"], 20);
+    assert!(report["run"].is_null());
+    if cfg!(target_os = "linux") {
+        assert!(report["memory"]["kib_per_connection"].is_number());
+        assert!(report["server"]["cpu_share"].is_number());
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_one_client_does_not_get_is_noticed() {
+    let server = server::start(Manners::Skips).await;
+    let json_file = file("skips.json");
+    let output = load(&server.url, &["--json", &json_file]).await;
+    assert_eq!(stderr(&output), "1 of 10 clients skipped 1 values; try fewer clicks\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("NOT as it should be: 1 values skipped"));
+    let checks = &json(&json_file)["checks"];
+    assert_eq!(checks["passed"], false);
+    assert_eq!((&checks["skipped"], &checks["clients_that_skipped"]), (&1.into(), &1.into()));
+    // The others got all of them.
+    assert_eq!(json(&json_file)["run"]["deliveries"], 2999);
+}
+
+#[tokio::test]
+async fn an_older_value_after_a_newer_one_is_noticed() {
+    let server = server::start(Manners::Swaps).await;
+    let output = load(&server.url, &[]).await;
+    assert_eq!(stderr(&output), "an older value came after a newer one 1 times\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("1 values older after newer"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_stops_and_still_reports() {
+    use tokio::process::Command;
+
+    let mut server = server::start(Manners::Good).await;
+    let json_file = file("ctrl_c.json");
+    let flags = ["--clients=10", "--senders=1", "--seconds=600", "--json", &json_file];
+    let child = Command::new(EXE)
+        .arg(&server.url)
+        .args(flags)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // The warm-up is over.
+    soon("a plus", server.plus.notified()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, testing::Signal::INT).unwrap();
+    let output = soon("the end", child.wait_with_output()).await.unwrap();
+    assert!(output.status.success());
+    let text = stdout(&output);
+    assert!(text.contains("updates ") && text.contains("stopped      by Ctrl-C"), "{text}");
+    assert_eq!(json(&json_file)["interrupted"], true);
+    for _ in 0..10 {
+        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
+    }
+}
+
+/// Every element is closed, every attribute quoted, and no bare `<` or `&` in the text.
+fn well_formed(xml: &str) {
+    let mut open = Vec::new();
+    for part in xml.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').unwrap();
+        assert!(!text.contains('>'));
+        for entity in text.split('&').skip(1) {
+            assert!(["amp;", "lt;"].iter().any(|known| entity.starts_with(known)), "{text}");
+        }
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{xml}");
+            continue;
+        }
+        let (inside, empty) = match tag.strip_suffix('/') {
+            Some(inside) => (inside, true),
+            None => (tag, false),
+        };
+        let (name, attributes) = inside.split_once(' ').unwrap_or((inside, ""));
+        let quoted: Vec<_> = attributes.split('"').collect();
+        assert!(quoted.len() % 2 == 1, "{tag}");
+        let mut names = HashSet::new();
+        for name in quoted.iter().step_by(2).map(|name| name.trim()).filter(|n| !n.is_empty()) {
+            assert!(name.ends_with('=') && names.insert(name), "{tag}");
+        }
+        if !empty {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty() && xml.starts_with("<svg ") && xml.ends_with("</svg>\n"), "{xml}");
+}

@@ -1,0 +1,53 @@
+//! What both servers share: the counter and its JSON.
+
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Event {
+    Users { count: usize },
+    State { value: i64 },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+enum Action {
+    Plus,
+    Minus,
+}
+
+/// The counter, its users, and how they are told of changes.
+///
+/// All is changed and told under one lock, so that everyone hears everything in one order.
+#[derive(Default)]
+pub struct Counter<User>(Mutex<(i64, User)>);
+
+fn json(event: Event) -> String {
+    serde_json::to_string(&event).unwrap()
+}
+
+impl<Users> Counter<Users> {
+    /// Changes who the users are: `change` returns their number, `tell` gets users and state.
+    pub fn users(
+        &self,
+        change: impl FnOnce(&mut Users) -> usize,
+        tell: impl FnOnce(&Users, String, String),
+    ) {
+        let (value, users) = &mut *self.0.lock().unwrap();
+        let count = change(users);
+        tell(users, json(Event::Users { count }), json(Event::State { value: *value }));
+    }
+
+    /// Does what a message asks for; `tell` gets the new state.
+    pub fn act(&self, message: &str, tell: impl FnOnce(&Users, String)) {
+        let (value, users) = &mut *self.0.lock().unwrap();
+        match serde_json::from_str(message) {
+            Ok(Action::Plus) => *value += 1,
+            Ok(Action::Minus) => *value -= 1,
+            Err(_) => return,
+        }
+        tell(users, json(Event::State { value: *value }));
+    }
+}
