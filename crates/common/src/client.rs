@@ -14,7 +14,8 @@ use tungstenite::handshake::client::Response;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::close::{close, close_frame};
-use crate::keepalive::{Keepalive, Pings};
+use crate::keepalive::Keepalive;
+use crate::pings::Pings;
 use crate::text::printable;
 use crate::{Error, Result, Socket};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::keepalive::Pings;
+use crate::pings::Pings;
 
 /// The longest time that a flag takes, in seconds: a year. Far longer ones overflow the clock.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;

@@ -15,39 +15,22 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{coop, yield_now};
-use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
+use crate::pings::{Alarm, PingClock, Pings};
 use crate::wakes::Wakes;
 
 /// How many messages come in a row. Then the handler gets to what else it waits for, even when a
 /// peer sends without a pause. `select!` does not see to that by itself: once a task has used up
 /// tokio's budget of 128 steps, it looks at no branch at all.
 const TURN: u8 = 100;
-
-/// When to ping, and when to give up.
-#[derive(Clone, Copy, Debug)]
-pub struct Pings {
-    /// The pause before each ping. Zero turns pings off. Default: 20 s, as in Python `websockets`;
-    /// proxies cut a socket that is idle for 60 s (nginx, AWS) or even 30 s.
-    pub interval: Duration,
-    /// How long the pong may take. Zero waits for ever. Default: 20 s, as in Python `websockets`.
-    pub timeout: Duration,
-}
-
-impl Default for Pings {
-    fn default() -> Self {
-        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(20) }
-    }
-}
 
 /// A WebSocket that keeps itself alive.
 ///
@@ -58,10 +41,7 @@ impl Default for Pings {
 #[derive(Debug)]
 pub struct Keepalive<S> {
     websocket: WebSocketStream<S>,
-    pings: Pings,
-    /// Boxed because a `Sleep` must not move, and a handler's socket should be free to.
-    timer: Pin<Box<Sleep>>,
-    ping: Ping,
+    clock: PingClock,
     /// Whether the connection or the timer has something new for `poll_next`.
     wakes: Arc<Wakes>,
     /// tungstenite has something to write. No more is read before a pong is written, so that a
@@ -77,25 +57,12 @@ pub struct Keepalive<S> {
     encoded: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Ping {
-    /// The timer runs until the next ping is due.
-    Idle,
-    /// The ping is due, but a write before it is still blocked. The timer runs until the
-    /// pong is overdue all the same: a peer that takes nothing gets no ping either.
-    Due,
-    /// The ping is on its way. The timer runs until the pong is overdue.
-    Sent,
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// Keeps `websocket` alive from now on.
     pub fn new(websocket: WebSocketStream<S>, pings: Pings) -> Self {
         Self {
             websocket,
-            pings,
-            timer: Box::pin(sleep(pings.interval)),
-            ping: Ping::Idle,
+            clock: PingClock::new(pings),
             wakes: Arc::new(Wakes::default()),
             unflushed: false,
             closed: None,
@@ -130,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
 
     /// Turns pings off, for the time of a farewell.
     pub fn stop_pings(&mut self) {
-        self.pings.interval = Duration::ZERO;
+        self.clock.stop();
     }
 
     /// Reads on until a text or binary message, the end, or an error.
@@ -139,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
             ready!(self.poll_flush_websocket(cx))?;
             match ready!(Pin::new(&mut self.websocket).poll_next(cx)) {
                 Some(Ok(Message::Ping(_))) => self.unflushed = true,
-                Some(Ok(Message::Pong(_))) => self.alive(),
+                Some(Ok(Message::Pong(_))) => self.clock.pong(),
                 // The stream ends once the answer is written.
                 Some(Ok(Message::Close(frame))) => {
                     self.closed = Some(frame);
@@ -161,46 +128,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn alive(&mut self) {
-        if self.ping == Ping::Sent {
-            self.ping = Ping::Idle;
-            self.timer.as_mut().reset(Instant::now() + self.pings.interval);
-        }
-    }
-
     /// Sends a ping when one is due. Ready when the peer is to be given up.
     fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        if self.pings.interval.is_zero() {
-            return Poll::Pending;
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if self.ping != Ping::Idle && !self.pings.timeout.is_zero() {
+        while let Poll::Ready(alarm) = self.clock.poll(cx) {
+            if alarm == Alarm::PongOverdue {
                 // A handler that only writes reads no pongs: look before the verdict.
                 if self.ahead.is_none()
                     && let Poll::Ready(Some(message)) = self.poll_read(cx)
                 {
                     self.ahead = Some(Box::new(message));
                 }
-                if self.ping != Ping::Idle {
-                    return Poll::Ready(overdue());
+                if self.clock.waits_for_pong() {
+                    let reason = "no pong within ping_timeout";
+                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason).into());
                 }
-            } else {
-                self.ping = Ping::Due;
-                let pause = match self.pings.timeout {
-                    Duration::ZERO => self.pings.interval,
-                    timeout => timeout,
-                };
-                self.timer.as_mut().reset(Instant::now() + pause);
             }
         }
-        if self.ping == Ping::Due && self.poll_write_encoded(cx).is_ready() {
+        if self.clock.ping_is_due()
+            && self.poll_write_encoded(cx).is_ready()
+            && Pin::new(&mut self.websocket).poll_ready(cx).is_ready()
+        {
+            self.clock.pinged();
+            self.unflushed = true;
             // A failure here is the next read's or write's to report.
-            if Pin::new(&mut self.websocket).poll_ready(cx).is_ready() {
-                self.unflushed = true;
-                _ = Pin::new(&mut self.websocket).start_send(Message::Ping(Bytes::new()));
-                _ = self.poll_flush_websocket(cx);
-                self.ping = Ping::Sent;
-            }
+            _ = Pin::new(&mut self.websocket).start_send(Message::Ping(Bytes::new()));
+            _ = self.poll_flush_websocket(cx);
         }
         Poll::Pending
     }
@@ -243,10 +195,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         };
         self.or_dead(cx, flushed)
     }
-}
-
-fn overdue() -> Error {
-    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout"))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {

@@ -7,6 +7,7 @@
 //! | [`handshake`] | what is answered to an HTTP request on the same port |
 //! | `origin` | which pages may connect |
 //! | [`keepalive`] | pings, pongs and the close frame, so that handlers see only messages |
+//! | [`pings`] | when to ping, and when to give up |
 //! | `wakes` | whose wake it is: the connection's, or another of its task's |
 //! | [`close`] | which close code an error becomes, and a farewell that arrives |
 //! | [`client`] | what the two clients need: connect, ask for a line |
@@ -30,6 +31,7 @@ pub mod keepalive;
 pub mod listen;
 pub mod log;
 mod origin;
+pub mod pings;
 pub mod serve;
 pub mod text;
 mod wakes;

@@ -4,6 +4,7 @@
 //! You will see one counter: a click in any window changes it in all of them.
 
 mod room;
+mod tape;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,20 +1,15 @@
 //! The state that all users share, and how they hear of its changes.
 //!
-//! Every change is encoded once, as the frame that goes over the wire, and appended to one tape.
-//! Each user has a cursor into it: who wakes up takes all that lies between the cursor and the
-//! end, in one write. That gives everyone the same events in the same order.
-//!
-//! The tape is bounded. A user who reads so slowly that the tape has moved past the cursor gets
-//! the present users and state instead: values may be skipped, but never go backwards, and a
-//! user who does not read costs the others neither time nor memory.
+//! Every change goes on one [`Tape`], into which each user has a cursor. That gives everyone the
+//! same events in the same order. A user who reads so slowly that the tape has moved past the
+//! cursor gets the present users and state instead: values may be skipped, but never go
+//! backwards, and a user who does not read costs the others neither time nor memory.
 //!
 //! Nobody is woken for each change. A change calls for a round, and the round begins when whoever
 //! made the change has said what else it had to say: sixty-four clicks that came in one packet
 //! are one write to each user, and a thousand users who come at once hear one number.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -23,15 +18,8 @@ use common::events::{Action, Event};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// How much of the past is kept, in bytes: over 30,000 changes of the value. There is one tape for
-/// all users, so that it costs little to let a user fall far behind without missing anything.
-const TAPE: usize = 1 << 20;
-
-/// How much a user takes at once, in bytes: what a slow user holds in memory.
-const TAKE: usize = 16 << 10;
+use crate::tape::Tape;
 
 /// How many are woken at once. tokio turns to whoever has yielded after 61 other tasks, so that
 /// these 32 have had their turn by then. With 128, its queue of 256 overflowed to a second one,
@@ -131,7 +119,7 @@ impl Shared {
         let mut present = Tape::default();
         present.append(&Event::Users { count: self.users_told });
         present.append(&Event::State { value: self.value });
-        (present.frames.into_iter().collect(), self.tape.end())
+        (present.into_bytes(), self.tape.end())
     }
 }
 
@@ -194,59 +182,6 @@ impl User {
 impl Drop for User {
     fn drop(&mut self) {
         self.room.change(|shared| shared.users -= 1);
-    }
-}
-
-/// The newest frames, end to end. Positions count bytes since the first frame ever.
-#[derive(Default)]
-struct Tape {
-    frames: VecDeque<u8>,
-    start: u64,
-    /// What a user took last, and from where to where it goes.
-    taken: (Bytes, Range<u64>),
-}
-
-impl Tape {
-    fn end(&self) -> u64 {
-        self.start + self.frames.len() as u64
-    }
-
-    fn append(&mut self, event: &Event) {
-        let frame = Frame::message(event.to_json(), OpCode::Data(Data::Text), true);
-        // A VecDeque takes whatever is written.
-        _ = frame.format(&mut self.frames);
-        while self.frames.len() > TAPE {
-            let first = self.frame_at(0);
-            self.frames.drain(..first);
-            self.start += first as u64;
-        }
-    }
-
-    /// The length of the frame at `offset`, its header of two bytes included: our events have
-    /// fewer than 126 bytes.
-    fn frame_at(&self, offset: usize) -> usize {
-        2 + self.frames.get(offset + 1).copied().unwrap_or_default() as usize
-    }
-
-    /// The whole frames after `cursor`, as many as a user takes, and where they end. `None` if
-    /// they are no longer there.
-    fn after(&mut self, cursor: u64) -> Option<(Bytes, u64)> {
-        let from = usize::try_from(cursor.checked_sub(self.start)?).ok()?;
-        let mut to = self.frames.len();
-        if to - from > TAKE {
-            to = from;
-            while to + self.frame_at(to) - from <= TAKE {
-                to += self.frame_at(to);
-            }
-        }
-        let end = self.start + to as u64;
-        // Those who keep up all take the same, and share it.
-        let taken = cursor..end;
-        if self.taken.1 != taken {
-            let frames: Vec<u8> = self.frames.range(from..to).copied().collect();
-            self.taken = (frames.into(), taken);
-        }
-        Some((self.taken.0.clone(), end))
     }
 }
 

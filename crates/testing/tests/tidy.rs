@@ -50,21 +50,13 @@ fn the_crates_without_tls_compile_no_tls_library() {
 #[test]
 fn every_file_says_at_its_top_what_it_is_for() {
     let mut looked_at = 0;
-    let mut folders: Vec<_> = crates().collect();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                // The modules of a test binary are explained in its index.
-                if path.parent().is_some_and(|parent| parent.ends_with("tests/it")) {
-                    continue;
-                }
-                let text = fs::read_to_string(&path).unwrap();
-                assert!(text.starts_with("//! "), "{}", path.display());
-                looked_at += 1;
-            }
+    for path in files(&root().join("crates")) {
+        // The modules of a test binary are explained in its index.
+        let in_index = path.parent().is_some_and(|folder| folder.ends_with("tests/it"));
+        if path.extension().is_some_and(|extension| extension == "rs") && !in_index {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("//! "), "{}", path.display());
+            looked_at += 1;
         }
     }
     assert!(looked_at > 20);
@@ -113,4 +105,69 @@ fn thousands(number: u64) -> String {
         1_048_576 => "1 << 20".to_owned(),
         number => format!("{}_{:03}", number / 1000, number % 1000),
     }
+}
+
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let code: String = files(&root().join("crates"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let (_, table) = readme.split_once("## What it withstands").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        let tests = row.rsplit(" | ").next().unwrap();
+        for name in tests.split('`').filter(|name| name.contains("_")) {
+            assert!(code.contains(&format!("fn {name}()")), "there is no test {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 10);
+}
+
+#[test]
+fn every_file_that_a_readme_links_to_exists() {
+    let mut links = 0;
+    for readme in ["README.md", "certs/README.md"] {
+        let path = root().join(readme);
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if !link.contains("://") {
+                assert!(path.parent().unwrap().join(link).exists(), "{readme} links to {link}");
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 5);
+}
+
+#[test]
+fn every_program_that_the_readme_runs_exists() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut commands = 0;
+    for command in readme.split("cargo run ").skip(1) {
+        let (_, package) = command.split_once("-p ").unwrap();
+        let package = package.split(|c: char| c.is_whitespace() || c == '`').next().unwrap();
+        assert!(root().join("crates").join(package).join("src/main.rs").exists(), "{package}");
+        commands += 1;
+    }
+    for script in readme.split("scripts/").skip(1) {
+        let name: String =
+            script.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+        let path = root().join("scripts").join(&name);
+        assert!(path.exists(), "there is no scripts/{name}");
+    }
+    assert!(commands > 6);
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
+    let entries: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    Box::new(entries.into_iter().flat_map(|path| match path.is_dir() {
+        true => files(&path),
+        false => Box::new(std::iter::once(path)),
+    }))
 }
