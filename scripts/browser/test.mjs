@@ -337,7 +337,9 @@ test("hello: names are greeted over ws, with a script, without a letter, and as 
 test("hello: the keyboard is enough", async (t) => {
   const server = await t.server("hello-server", ANY);
   const page = await t.page(server.url);
-  await page.keyboard.type("Enter"); // The input has the focus from the start.
+  // The input has the focus from the start, but that is from the first frame that is drawn.
+  await page.waitForFunction(() => document.activeElement?.id === "name", null, { timeout: 8_000 });
+  await page.keyboard.type("Enter");
   await page.keyboard.press("Enter");
   await shows(page, ".greeting", "Hello Enter!");
   await page.keyboard.press("Tab");

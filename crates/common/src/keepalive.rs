@@ -210,12 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {
             // whose sockets and timers are ready.
             return pin!(yield_now()).poll(cx).map(|()| None);
         }
-        // Messages that came in one packet are steps, too: other tasks have their turn in between.
-        let step = ready!(coop::poll_proceed(cx));
         self.wakes.task.register(cx.waker());
-        if !self.wakes.happened.swap(false, Ordering::AcqRel) {
+        if !self.wakes.happened.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        // Messages that came in one packet are steps, too: other tasks have their turn in between.
+        let step = ready!(coop::poll_proceed(cx));
+        self.wakes.happened.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&self.wakes));
         let cx = &mut Context::from_waker(&waker);
         // Reading makes tungstenite write pongs: not into the middle of a frame.
