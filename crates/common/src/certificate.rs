@@ -49,8 +49,7 @@ fn another(pem: &Path) -> String {
     if pem == crate::tls::default_path() {
         "delete it and start wss-server again, or run scripts/make-cert".to_owned()
     } else {
-        let file = pem.display();
-        format!("get it anew from where it came, or run scripts/make-cert {file}")
+        "get it anew from where it came, or leave out --cert".to_owned()
     }
 }
 

@@ -53,7 +53,10 @@ pub(crate) fn frame_for(result: Result<()>) -> Option<CloseFrame> {
         return Some(close_frame(*code, reason));
     }
     match error.downcast_ref() {
-        Some(WsError::Io(io)) if io.kind() == io::ErrorKind::TimedOut => {
+        // The keepalive's; the system's own has a number, and nobody is left to be told.
+        Some(WsError::Io(io))
+            if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() =>
+        {
             info!("closed with 1011: {io}");
             Some(close_frame(CloseCode::Error, "keepalive ping timeout"))
         }
@@ -112,7 +115,7 @@ pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Durati
                 // (RFC 6455, section 7.1.1).
                 None if socket.closed().is_some() => return Ok(()),
                 // What was on its way when we closed.
-                Some(Ok(message)) => unread += message.len(),
+                Some(Ok(message)) => unread += 2 + message.len(),
                 // tungstenite reads no further after a fault; the stream below still can.
                 None | Some(Err(_)) => return hang_up(socket.get_mut()).await.map_err(WsError::Io),
             }

@@ -132,34 +132,39 @@ where
     }
 
     /// The conversation and its end. This future lives as long as the connection, so it is kept
-    /// small: what is large is boxed, and what comes last is boxed when it comes.
-    async fn converse(
+    /// small: an async block keeps what it was given once, where an `async fn` keeps it twice;
+    /// what is large is boxed, and what comes last is boxed when it comes.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice")]
+    fn converse(
         self: Arc<Self>,
         mut socket: Box<Socket>,
         peer: SocketAddr,
-        _permit: OwnedSemaphorePermit,
-    ) {
-        let ended = {
-            // A block, so that a panic before there is a future is caught, too.
-            let conversation = async { (self.handler)(&mut socket).await };
-            let conversation = AssertUnwindSafe(conversation).catch_unwind();
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => None,
-                result = conversation => Some(result),
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            let ended = {
+                // A block, so that a panic before there is a future is caught, too.
+                let conversation = async { (self.handler)(&mut socket).await };
+                let conversation = AssertUnwindSafe(conversation).catch_unwind();
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => None,
+                    result = conversation => Some(result),
+                }
+            };
+            // Not before: a span that is entered at each wake costs as much as a write saves.
+            let span = info_span!("connection", %peer);
+            let frame = match ended {
+                None => Some(close_frame(CloseCode::Away, "the server shuts down")),
+                Some(Ok(result)) => span.in_scope(|| frame_for(result)),
+                // The panic hook has logged it.
+                Some(Err(_)) => Some(close_frame(CloseCode::Error, "the server met an error")),
+            };
+            if let Some(frame) = frame {
+                let farewell = close(&mut socket, frame, self.server.flags.close_timeout);
+                Box::pin(farewell.instrument(span)).await;
             }
-        };
-        // Not before: a span that is entered at each wake costs as much as a write saves.
-        let span = info_span!("connection", %peer);
-        let frame = match ended {
-            None => Some(close_frame(CloseCode::Away, "the server shuts down")),
-            Some(Ok(result)) => span.in_scope(|| frame_for(result)),
-            // The panic hook has logged it.
-            Some(Err(_)) => Some(close_frame(CloseCode::Error, "the server met an error")),
-        };
-        if let Some(frame) = frame {
-            let farewell = close(&mut socket, frame, self.server.flags.close_timeout);
-            Box::pin(farewell.instrument(span)).await;
+            drop(permit);
         }
     }
 }
@@ -195,11 +200,10 @@ mod tests {
 
         // The socket: tungstenite's state and the TCP stream (312), the keepalive's (144).
         assert!(socket_size <= 464);
-        // The conversation: what it was given, twice, as an async fn keeps its arguments (128);
-        // the wait for the end of the server (96); the handler's future, boxed, or the farewell,
-        // boxed, and how the conversation ended. tokio's task adds 112, and rounds up to a
-        // multiple of 128.
-        assert!(size_of_val(&converse) <= 304);
+        // The conversation: what it was given (56), the wait for the end of the server (96), the
+        // handler's future, boxed, or the farewell, boxed, and how the conversation ended.
+        // tokio's task adds 112, and rounds up to a multiple of 128.
+        assert!(size_of_val(&converse) <= 240);
         // Beside them a connection has a read buffer (512), tokio's registration of the
         // descriptor (256), the keepalive's timer (112) and wakers (64), tungstenite's (160),
         // and the handler's future (counter: 288).

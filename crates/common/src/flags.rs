@@ -9,8 +9,8 @@ use crate::pings::Pings;
 /// The longest time that a flag takes, in seconds: a year. Far longer ones overflow the clock.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
-/// What every server can be told. The names, and the defaults except the address's and
-/// `max_connections`', are those of Python `websockets`' `serve()`.
+/// What every server can be told. The timeouts, the pings and `max_size` have the names and the
+/// defaults of Python `websockets`' `serve()`.
 #[derive(Clone, Debug, Parser)]
 pub struct Flags {
     /// Where to listen, as HOST:PORT; port 0 picks a free one

@@ -36,8 +36,8 @@ const TURN: u8 = 100;
 ///
 /// Its `Stream` yields text and binary messages, and ends after the close handshake. When a
 /// pong is overdue, both `Stream` and `Sink` return [`Error::Io`] of kind
-/// [`TimedOut`](io::ErrorKind::TimedOut). All its methods are cancel safe: a frame that was
-/// written in part is finished before anything else is written.
+/// [`TimedOut`](io::ErrorKind::TimedOut). A frame that was written in part when its send was
+/// cancelled is finished before anything else is written.
 #[derive(Debug)]
 pub struct Keepalive<S> {
     websocket: WebSocketStream<S>,
@@ -81,6 +81,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     pub async fn send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
         // What tungstenite still has to write goes first, or the frames would be mixed up.
         poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
+        if self.closed.is_some() {
+            return Ok(());
+        }
         self.encoded = frames;
         poll_fn(|cx| self.poll_flush_all(cx)).await
     }
@@ -90,7 +94,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         self.closed.as_ref().map(Option::as_ref)
     }
 
-    /// The connection below. What is written to it directly must be whole frames.
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        self.websocket.get_ref()
+    }
+
+    /// The stream below. What is written to it directly must be whole frames.
     pub fn get_mut(&mut self) -> &mut S {
         self.websocket.get_mut()
     }

@@ -41,6 +41,7 @@ pub mod certificate;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio::net::TcpStream;
@@ -51,6 +52,17 @@ pub use serve::Server;
 /// What a handler and a client talk through: the WebSocket that `connect_async` returns, on
 /// either side, with its pings and pongs taken care of.
 pub type Socket = keepalive::Keepalive<MaybeTlsStream<TcpStream>>;
+
+/// The address of the peer, for a log line.
+pub fn remote_address(socket: &Socket) -> Option<SocketAddr> {
+    let stream = match socket.get_ref() {
+        MaybeTlsStream::Plain(stream) => stream,
+        #[cfg(feature = "tls")]
+        MaybeTlsStream::NativeTls(stream) => stream.get_ref().get_ref().get_ref(),
+        _ => return None,
+    };
+    stream.peer_addr().ok()
+}
 
 /// Any error. Its text is one lower-case sentence that says what to do next.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

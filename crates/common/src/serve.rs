@@ -51,6 +51,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::flags::Flags;
 use crate::handshake::{Policy, Refusal};
+use crate::text::say;
 use crate::{Result, Socket};
 
 /// How many connections over the limit are told so at once; those beyond are dropped.
@@ -118,7 +119,7 @@ impl Server {
         let mut addresses = Vec::new();
         for listener in listeners {
             let address = listener.local_addr()?;
-            println!("listening on ws{s}://{address}");
+            say(&format!("listening on ws{s}://{address}"));
             addresses.push(address);
         }
         if self.policy.page.is_some()
@@ -126,7 +127,7 @@ impl Server {
         {
             // 0.0.0.0 is an address to listen on, not to open.
             let host = if first.ip().is_unspecified() { "localhost" } else { self.flags.host() };
-            println!("open http{s}://{host}:{}/ in a browser", first.port());
+            say(&format!("open http{s}://{host}:{}/ in a browser", first.port()));
         }
         Ok(())
     }
@@ -174,8 +175,9 @@ where
     H: for<'a> Fn(&'a mut Socket) -> Conversation<'a> + Send + Sync + 'static,
 {
     pub(crate) fn new(server: Server, handler: H, stop: CancellationToken) -> Self {
+        let max_connections = server.flags.max_connections.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(server.flags.max_connections)),
+            places: Arc::new(Semaphore::new(max_connections)),
             waiting: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             conversations: TaskTracker::new(),
             server,

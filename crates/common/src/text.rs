@@ -1,6 +1,7 @@
-//! A peer's text, made safe to print.
+//! A peer's text, made safe to print, and a line on stdout.
 
 use std::fmt::{self, Display, Write};
+use std::io;
 
 /// Shows `text` with its control characters escaped.
 ///
@@ -12,6 +13,12 @@ use std::fmt::{self, Display, Write};
 /// ```
 pub fn printable(text: &str) -> impl Display {
     Printable(text)
+}
+
+/// Prints a line on stdout, with control characters escaped. Unlike `println!`, it does not panic
+/// when nobody reads stdout any more: a server goes on without.
+pub fn say(line: &str) {
+    _ = io::Write::write_fmt(&mut io::stdout(), format_args!("{}\n", printable(line)));
 }
 
 struct Printable<'a>(&'a str);

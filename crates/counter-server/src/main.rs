@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::events::{Action, Event};
 use common::flags::Flags;
-use common::{Result, Server, Socket};
+use common::{Result, Server, Socket, remote_address};
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tracing::info;
@@ -32,7 +32,7 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
                 let Some(message) = message.transpose()? else { return Ok(()) };
                 let done = Action::from_json(&message.into_data()).and_then(|a| user.apply(a));
                 if let Err(message) = done {
-                    info!("refused: {message}");
+                    info!(peer = ?remote_address(socket), "refused: {message}");
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
                 }
             }

@@ -12,7 +12,7 @@ use common::events::Event;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// How much of the past is kept, in bytes: over 30,000 changes of the value. There is one tape for
+/// How much of the past is kept, in bytes: over 20,000 changes of the value. There is one tape for
 /// all users, so that it costs little to let a user fall far behind without missing anything.
 const TAPE: usize = 1 << 20;
 
@@ -64,6 +64,9 @@ impl Tape {
             }
         }
         let end = self.start + to as u64;
+        if to == from {
+            return Some((Bytes::new(), cursor));
+        }
         // Those who keep up all take the same, and share it.
         let taken = cursor..end;
         if self.taken.1 != taken {

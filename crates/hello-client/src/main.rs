@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::client::{connect, input, recv};
-use common::text::printable;
+use common::text::say;
 use common::{Result, Socket};
 use futures_util::SinkExt;
 use tungstenite::Message;
@@ -16,10 +16,10 @@ async fn hello(socket: &mut Socket) -> Result<()> {
     let name = input("What's your name? ", socket).await?;
 
     socket.send(Message::text(&name)).await?;
-    println!("> {}", printable(&name));
+    say(&format!("> {name}"));
 
     let greeting = recv(socket).await?;
-    println!("< {}", printable(&greeting));
+    say(&format!("< {greeting}"));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::client::{connect_tls, input, recv};
-use common::text::printable;
+use common::text::say;
 use common::tls::{self, Trust};
 use common::{Result, Socket};
 use futures_util::SinkExt;
@@ -18,10 +18,10 @@ async fn hello(socket: &mut Socket) -> Result<()> {
     let name = input("What's your name? ", socket).await?;
 
     socket.send(Message::text(&name)).await?;
-    println!("> {}", printable(&name));
+    say(&format!("> {name}"));
 
     let greeting = recv(socket).await?;
-    println!("< {}", printable(&greeting));
+    say(&format!("< {greeting}"));
     Ok(())
 }
 

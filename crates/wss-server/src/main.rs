@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::close::CloseWith;
 use common::flags::{self, Flags};
-use common::text::printable;
+use common::text::say;
 use common::{Result, Server, Socket, certificate, tls};
 use futures_util::{SinkExt, StreamExt};
 use tungstenite::Message;
@@ -25,13 +25,13 @@ async fn hello(socket: &mut Socket) -> Result<()> {
     let Message::Text(name) = message else {
         return Err(CloseWith::unsupported("a name is text"));
     };
-    println!("< {}", printable(&name));
+    say(&format!("< {name}"));
 
     let greeting = format!("Hello {name}!");
 
     // Fed, not sent: the greeting leaves together with the close frame that follows it.
     socket.feed(Message::text(&greeting)).await?;
-    println!("> {}", printable(&greeting));
+    say(&format!("> {greeting}"));
     Ok(())
 }
 
