@@ -193,6 +193,7 @@ impl Drop for User {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "in a test, a panic is a failure")]
 mod tests {
     use super::*;
 
@@ -210,5 +211,17 @@ mod tests {
             assert_eq!(room.shared.lock().tape.end(), told);
             assert!(user.apply(back).is_ok());
         }
+    }
+
+    #[test]
+    fn a_newcomer_is_let_in_after_one_round_however_many_come_and_go() {
+        let room = Arc::new(Room::default());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut newcomer = room.register();
+        assert!(newcomer.poll_news(cx).is_pending());
+        assert!(room.shared.lock().begin_round());
+        let _another = room.register();
+        let Poll::Ready(news) = newcomer.poll_news(cx) else { panic!("it was not let in") };
+        assert!(String::from_utf8_lossy(&news).contains(r#"{"type":"users","count":1}"#));
     }
 }

@@ -12,7 +12,7 @@ use crate::soon;
 /// A running server. It is killed when it is dropped.
 pub struct Program {
     child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
     stderr: Arc<Mutex<String>>,
     /// The first address that it listens on.
     pub address: SocketAddr,
@@ -50,7 +50,7 @@ impl Program {
             panic!("no listening line but {first:?}; stderr: {}", stderr.lock().unwrap())
         });
         let address = address.parse().unwrap();
-        Self { child, stdout, stderr, address, scheme: scheme.to_owned() }
+        Self { child, stdout: Some(stdout), stderr, address, scheme: scheme.to_owned() }
     }
 
     /// Where to connect to, for example `ws://127.0.0.1:41399`.
@@ -60,7 +60,13 @@ impl Program {
 
     /// The next line on stdout; `None` at its end.
     pub async fn line(&mut self) -> Option<String> {
-        soon("a line on stdout", self.stdout.next_line()).await.unwrap()
+        let stdout = self.stdout.as_mut().unwrap();
+        soon("a line on stdout", stdout.next_line()).await.unwrap()
+    }
+
+    /// Reads no more of stdout: what is written to it from now on fails.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
     }
 
     /// Waits until stdout has a line that starts with `start`, and returns it.

@@ -46,3 +46,13 @@ async fn many_conversations_go_on_at_once() {
         assert_eq!(peer.text().await, format!("Hello {n}!"));
     }
 }
+
+#[tokio::test]
+async fn a_server_whose_stdout_nobody_reads_any_more_greets_all_the_same() {
+    let mut server = start(&[]).await;
+    server.close_stdout();
+    let mut peer = Peer::connect(&server.url()).await;
+    peer.send("Ada").await;
+    assert_eq!(peer.text().await, "Hello Ada!");
+    assert_eq!(peer.closed().await.0, 1000);
+}

@@ -41,3 +41,9 @@ async fn a_flag_that_makes_no_sense_is_refused_with_what_to_give() {
         assert!(stderr.contains(says), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn the_largest_number_of_connections_is_no_limit() {
+    let server = crate::start(&["--max-connections", "18446744073709551615"]).await;
+    testing::Peer::connect(&server.url()).await;
+}
