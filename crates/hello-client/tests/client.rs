@@ -125,7 +125,7 @@ async fn pings_are_answered_while_the_person_thinks() {
 async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let client = tokio::process::Command::new(EXE)
+    let mut client = tokio::process::Command::new(EXE)
         .arg(&url)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -133,6 +133,8 @@ async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
+    // Held until the client has ended: the end of input would be another reason.
+    let stdin = client.stdin.take();
     let (stream, _) = soon("the client", listener.accept()).await.unwrap();
     let mut socket = accept_async(stream).await.unwrap();
     let frame = CloseFrame { code: 1001.into(), reason: "bye\n".into() };
@@ -140,6 +142,7 @@ async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
     while let Some(Ok(_)) = soon("the end", socket.next()).await {}
     drop(socket);
     let output = soon("the client's end", client.wait_with_output()).await.unwrap();
+    drop(stdin);
     failed(&output, "the server closed the connection too early: 1001 bye\\n");
 }
 
