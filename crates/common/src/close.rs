@@ -88,9 +88,14 @@ pub(crate) fn frame_for(result: Result<()>) -> Option<CloseFrame> {
         }
         _ => {
             error!("closed with 1011: the handler failed: {error}");
-            Some(close_frame(CloseCode::Error, "the server met an error"))
+            Some(handler_failed())
         }
     }
+}
+
+/// For a handler that returned an error of its own, or panicked. What it was is for the log.
+pub(crate) fn handler_failed() -> CloseFrame {
+    close_frame(CloseCode::Error, "the server met an error")
 }
 
 pub(crate) fn close_frame(code: CloseCode, reason: &'static str) -> CloseFrame {

@@ -18,7 +18,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::Socket;
-use crate::close::{close, close_frame, frame_for, hang_up};
+use crate::close::{close, close_frame, frame_for, handler_failed, hang_up};
 use crate::handshake::{self, Refusal, needs_tls};
 use crate::keepalive::Keepalive;
 use crate::serve::{Conversation, House};
@@ -158,7 +158,7 @@ where
                 None => Some(close_frame(CloseCode::Away, "the server shuts down")),
                 Some(Ok(result)) => span.in_scope(|| frame_for(result)),
                 // The panic hook has logged it.
-                Some(Err(_)) => Some(close_frame(CloseCode::Error, "the server met an error")),
+                Some(Err(_)) => Some(handler_failed()),
             };
             if let Some(frame) = frame {
                 let farewell = close(&mut socket, frame, self.server.flags.close_timeout);

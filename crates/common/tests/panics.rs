@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tungstenite::Message;
 
-/// Says what it hears; panics when it hears "panic", and at once where the path says so.
+/// Says what it hears; panics when it hears "panic" or anything binary.
 fn handler(socket: &mut Socket) -> Conversation<'_> {
     Box::pin(async move {
         while let Some(message) = socket.next().await.transpose()? {

@@ -7,13 +7,14 @@
     reason = "in a test, a panic is a failure"
 )]
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use testing::{run, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
@@ -101,19 +102,26 @@ async fn the_end_of_input_at_the_prompt_is_one_sentence_and_the_server_hears_100
     assert!(matches!(last, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000));
 }
 
-#[tokio::test]
-async fn pings_are_answered_while_the_person_thinks() {
+/// A client at its prompt, and the server's side of its connection.
+async fn at_the_prompt() -> (Child, WebSocketStream<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let mut client = tokio::process::Command::new(EXE)
+    let client = Command::new(EXE)
         .arg(&url)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
     let (stream, _) = soon("the client", listener.accept()).await.unwrap();
-    let mut socket = accept_async(stream).await.unwrap();
+    let socket = accept_async(stream).await.unwrap();
+    (client, socket)
+}
+
+#[tokio::test]
+async fn pings_are_answered_while_the_person_thinks() {
+    let (mut client, mut socket) = at_the_prompt().await;
     socket.send(Message::Ping("still there?".into())).await.unwrap();
     let pong = soon("the pong", socket.next()).await.unwrap().unwrap();
     assert_eq!(pong, Message::Pong("still there?".into()));
@@ -123,20 +131,9 @@ async fn pings_are_answered_while_the_person_thinks() {
 
 #[tokio::test]
 async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
-    let mut client = tokio::process::Command::new(EXE)
-        .arg(&url)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let (mut client, mut socket) = at_the_prompt().await;
     // Held until the client has ended: the end of input would be another reason.
     let stdin = client.stdin.take();
-    let (stream, _) = soon("the client", listener.accept()).await.unwrap();
-    let mut socket = accept_async(stream).await.unwrap();
     let frame = CloseFrame { code: 1001.into(), reason: "bye\n".into() };
     socket.close(Some(frame)).await.unwrap();
     while let Some(Ok(_)) = soon("the end", socket.next()).await {}
