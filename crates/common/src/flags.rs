@@ -82,7 +82,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
+/// Reads a number of seconds that is not zero.
+///
+/// # Errors
+///
+/// A sentence for who gave it.
+pub fn positive(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("give more than 0 seconds".into()),
         duration => Ok(duration),

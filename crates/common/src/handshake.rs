@@ -6,6 +6,7 @@
 //! and ours says a sentence. Then the stream is handed back as it was, for tungstenite.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -24,13 +25,18 @@ use crate::origin;
 /// demos on localhost included; Python `websockets` takes 8 KiB a line.
 const MAX_HEAD: usize = 16 << 10;
 
+/// Says what is wrong with the service at present, if anything is.
+pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What a request is answered by.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
     /// The HTML that `GET /` answers with.
     pub page: Option<&'static str>,
     /// `--allow-origin`
     pub allow_origin: Vec<String>,
+    /// What `GET /healthz` asks.
+    pub trouble: Trouble,
 }
 
 /// Why no request gets what it asks for at present.
@@ -147,7 +153,10 @@ pub fn answer<B>(request: &Request<B>, policy: &Policy, refusal: Option<Refusal>
     match (request.uri().path(), policy.page) {
         ("/", Some(page)) => html(page),
         ("/", None) => needs_websocket("This is a WebSocket server; connect with a client."),
-        ("/healthz", _) => sentence(StatusCode::OK, "ok"),
+        ("/healthz", _) => match (policy.trouble)() {
+            None => sentence(StatusCode::OK, "ok"),
+            Some(trouble) => sentence(StatusCode::SERVICE_UNAVAILABLE, &trouble),
+        },
         _ => sentence(StatusCode::NOT_FOUND, "There is nothing at this path."),
     }
 }
@@ -236,7 +245,7 @@ fn needs_websocket(text: &'static str) -> Answer {
     with(answer, header::CONNECTION, "Upgrade, close")
 }
 
-fn sentence(status: StatusCode, text: &'static str) -> Answer {
+fn sentence(status: StatusCode, text: &str) -> Answer {
     let mut answer = Response::new(Full::from(format!("{text}\n")));
     *answer.status_mut() = status;
     let answer = with(answer, header::CONTENT_TYPE, "text/plain; charset=utf-8");

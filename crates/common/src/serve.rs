@@ -75,7 +75,8 @@ impl Server {
     /// logs.
     pub fn new(flags: Flags) -> Self {
         crate::log::init();
-        let policy = Policy { page: None, allow_origin: flags.allow_origin.clone() };
+        let allow_origin = flags.allow_origin.clone();
+        let policy = Policy { page: None, allow_origin, trouble: Arc::new(|| None) };
         Self {
             flags,
             policy,
@@ -87,6 +88,13 @@ impl Server {
     /// Answers `GET /` with this HTML.
     pub fn page(mut self, html: &'static str) -> Self {
         self.policy.page = Some(html);
+        self
+    }
+
+    /// Answers `GET /healthz` with 503 and a sentence while `trouble` returns one, so that a load
+    /// balancer can tell.
+    pub fn trouble(mut self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.policy.trouble = Arc::new(trouble);
         self
     }
 

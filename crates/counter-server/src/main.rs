@@ -9,15 +9,16 @@ mod tape;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Parser;
 use common::events::{Action, Event};
-use common::flags::Flags;
+use common::flags::{self, Flags};
 use common::{Result, Server, Socket, remote_address};
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tracing::info;
 use tungstenite::Message;
 
-use crate::room::Room;
+use crate::room::{Room, Sharing};
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
@@ -30,7 +31,10 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
             // Manage state changes
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let done = Action::from_json(&message.into_data()).and_then(|a| user.apply(a));
+                let done = match Action::from_json(&message.into_data()) {
+                    Ok(action) => user.apply(action).await,
+                    Err(message) => Err(message),
+                };
                 if let Err(message) = done {
                     info!(peer = ?remote_address(socket), "refused: {message}");
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
@@ -42,10 +46,28 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
     }
 }
 
+#[derive(Parser)]
+struct CounterFlags {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(flatten)]
+    sharing: Sharing,
+}
+
+async fn run() -> Result<()> {
+    let CounterFlags { flags, sharing } = flags::parse_or("localhost:6789");
+    let server = Server::new(flags).page(PAGE);
+    let room = Room::open(&sharing).await?;
+    let (users, health) = (room.clone(), room.clone());
+    let server = server.trouble(move || health.trouble());
+
+    server.serve(move |socket| Box::pin(counter(socket, users.clone()))).await?;
+    room.close().await;
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let server = Server::new(Flags::parse_or("localhost:6789")).page(PAGE);
-    let room = Room::open();
-
-    common::report(server.serve(move |socket| Box::pin(counter(socket, room.clone()))).await)
+    common::report(run().await)
 }

@@ -8,6 +8,13 @@
 //! Nobody is woken for each change. A change calls for a round, and the round begins when whoever
 //! made the change has said what else it had to say: sixty-four clicks that came in one packet
 //! are one write to each user, and a thousand users who come at once hear one number.
+//!
+//! With `--redis` the value is in Redis, and this room is one of several: its clicks go there by
+//! way of a [`Link`], and what becomes of them is put on the tape as if it had happened here.
+
+#[cfg_attr(not(feature = "redis"), path = "room/no_redis.rs")]
+mod redis;
+mod sharing;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -19,6 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use self::redis::{Link, Refusals};
+pub use self::sharing::Sharing;
 use crate::tape::Tape;
 
 /// How many are woken at once: about half of the 61 tasks that tokio runs before it turns to
@@ -26,18 +35,30 @@ use crate::tape::Tape;
 /// and at 1,000 users some waited there for 46 ms, twenty rounds of the others.
 const WAKE: usize = 32;
 
+/// What is said to a user whose click would leave the range of an i64.
+const BEYOND: &str = "the counter can go no further in this direction";
+
+/// What is said to users while there is no Redis.
+const UNREACHABLE: &str = "the shared counter is unreachable; try again";
+
 /// The counter and its users.
 #[derive(Default)]
 pub struct Room {
     shared: Mutex<Shared>,
     /// Calls for a round.
     round: Notify,
+    /// Where the value is kept, if not here.
+    link: Option<Link>,
 }
 
 #[derive(Default)]
 struct Shared {
     value: i64,
     users: usize,
+    /// Users of other servers.
+    elsewhere: usize,
+    /// Why the value cannot be changed at present.
+    away: Option<String>,
     /// The number of users that the tape says.
     users_told: usize,
     tape: Tape,
@@ -54,17 +75,45 @@ struct Shared {
 }
 
 impl Room {
-    /// A room with a value of 0 and a task that wakes its users.
-    pub fn open() -> Arc<Self> {
-        let room = Arc::new(Self::default());
+    /// A room with a value of 0, or with the one that is in Redis, and a task that wakes its
+    /// users.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when Redis cannot be reached.
+    pub async fn open(sharing: &Sharing) -> common::Result<Arc<Self>> {
+        let (link, node) = redis::link(sharing).await?.unzip();
+        let room = Arc::new(Self { link, ..Self::default() });
+        if let Some(node) = node {
+            node.start(Arc::clone(&room)).await?;
+        }
         tokio::spawn(Arc::clone(&room).wake_users());
-        room
+        Ok(room)
     }
 
     /// Adds a user, until it is dropped.
     pub fn register(self: &Arc<Self>) -> User {
-        self.change(|shared| shared.users += 1);
-        User { room: Arc::clone(self), cursor: None, slept_in: None }
+        self.count_users(|users| users + 1);
+        User { room: Arc::clone(self), cursor: None, slept_in: None, refusals: None }
+    }
+
+    /// Why the value cannot be changed at present, if it cannot.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.lock().away.clone()
+    }
+
+    /// Says goodbye to the other servers.
+    pub async fn close(&self) {
+        if let Some(link) = &self.link {
+            link.leave().await;
+        }
+    }
+
+    fn count_users(&self, count: impl FnOnce(usize) -> usize) {
+        self.change(|shared| shared.users = count(shared.users));
+        if let Some(link) = &self.link {
+            link.users_changed();
+        }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Shared) -> T) -> T {
@@ -104,9 +153,9 @@ impl Shared {
     /// each of the thousand.
     fn begin_round(&mut self) -> bool {
         self.called = false;
-        if self.users_told != self.users {
-            self.users_told = self.users;
-            self.tape.append(&Event::Users { count: self.users });
+        if self.users_told != self.all_users() {
+            self.users_told = self.all_users();
+            self.tape.append(&Event::Users { count: self.users_told });
         }
         let news = std::mem::replace(&mut self.woken_to, self.tape.end()) != self.tape.end();
         let due = std::mem::take(&mut self.newcomers) || news;
@@ -114,11 +163,18 @@ impl Shared {
         due
     }
 
+    fn all_users(&self) -> usize {
+        self.users + self.elsewhere
+    }
+
     /// Everything there is to know, and where the tape goes on.
     fn present(&self) -> (Bytes, u64) {
         let mut present = Tape::default();
         present.append(&Event::Users { count: self.users_told });
         present.append(&Event::State { value: self.value });
+        if self.away.is_some() {
+            present.append(&Event::Error { message: UNREACHABLE.to_owned() });
+        }
         (present.into_bytes(), self.tape.end())
     }
 }
@@ -130,21 +186,30 @@ pub struct User {
     cursor: Option<u64>,
     /// The round before which it went to sleep.
     slept_in: Option<u64>,
+    /// Clicks of this user that Redis refused; from the first click on, if there is a Redis.
+    refusals: Option<Arc<Refusals>>,
 }
 
 impl User {
-    /// Changes the value and tells everyone, this user included.
+    /// Changes the value and tells everyone, this user included. Where the value is in Redis, it
+    /// is changed a little later, and a refusal may come with the [`news`](Self::news).
     ///
     /// # Errors
     ///
-    /// A sentence for the user when the value cannot go further.
-    pub fn apply(&self, action: Action) -> Result<(), String> {
+    /// A sentence for the user when the value cannot go further, or is out of reach.
+    pub async fn apply(&mut self, action: Action) -> Result<(), String> {
+        if let Some(link) = &self.room.link {
+            return match self.room.trouble() {
+                None => link.click(action, &mut self.refusals).await,
+                Some(_) => Err(UNREACHABLE.to_owned()),
+            };
+        }
         self.room.change(|shared| {
             let value = match action {
                 Action::Plus => shared.value.checked_add(1),
                 Action::Minus => shared.value.checked_sub(1),
             };
-            shared.value = value.ok_or("the counter can go no further in this direction")?;
+            shared.value = value.ok_or(BEYOND)?;
             shared.tape.append(&Event::State { value: shared.value });
             Ok(())
         })
@@ -157,11 +222,16 @@ impl User {
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if let (Some(refusals), Some(_)) = (&self.refusals, self.cursor)
+            && let Poll::Ready(refusals) = refusals.poll(cx)
+        {
+            return Poll::Ready(refusals);
+        }
         let shared = &mut *self.room.shared.lock();
         let next = match self.cursor {
             Some(cursor) => Some(shared.tape.after(cursor).unwrap_or_else(|| shared.present())),
             // The round that tells everyone of this newcomer comes first.
-            None if shared.users_told != shared.users && !self.slept_through(shared) => None,
+            None if shared.users_told != shared.all_users() && !self.slept_through(shared) => None,
             None => Some(shared.present()),
         };
         if let Some((news, cursor)) = next
@@ -188,7 +258,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        self.room.change(|shared| shared.users -= 1);
+        self.room.count_users(|users| users - 1);
     }
 }
 
@@ -197,19 +267,19 @@ impl Drop for User {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_step_beyond_either_end_of_i64_is_refused_and_changes_nothing() {
+    #[tokio::test]
+    async fn a_step_beyond_either_end_of_i64_is_refused_and_changes_nothing() {
         let room = Arc::new(Room::default());
-        let user = room.register();
+        let mut user = room.register();
         for (end, beyond, back) in
             [(i64::MAX, Action::Plus, Action::Minus), (i64::MIN, Action::Minus, Action::Plus)]
         {
             room.shared.lock().value = end;
             let told = room.shared.lock().tape.end();
-            assert!(user.apply(beyond).is_err());
+            assert!(user.apply(beyond).await.is_err());
             assert_eq!(room.shared.lock().value, end);
             assert_eq!(room.shared.lock().tape.end(), told);
-            assert!(user.apply(back).is_ok());
+            assert!(user.apply(back).await.is_ok());
         }
     }
 
