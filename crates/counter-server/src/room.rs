@@ -38,8 +38,11 @@ const WAKE: usize = 32;
 /// What is said to a user whose click would leave the range of an i64.
 const BEYOND: &str = "the counter can go no further in this direction";
 
-/// What is said to users while there is no Redis.
+/// What is said to a user who clicks while there is no Redis.
 const UNREACHABLE: &str = "the shared counter is unreachable; try again";
+
+/// What is said to everyone then.
+const AWAY: &str = "the shared counter is unreachable; this value may be out of date";
 
 /// The counter and its users.
 #[derive(Default)]
@@ -173,7 +176,7 @@ impl Shared {
         present.append(&Event::Users { count: self.users_told });
         present.append(&Event::State { value: self.value });
         if self.away.is_some() {
-            present.append(&Event::Error { message: UNREACHABLE.to_owned() });
+            present.append(&Event::Error { message: AWAY.to_owned() });
         }
         (present.into_bytes(), self.tape.end())
     }

@@ -117,8 +117,10 @@ async fn cut_link() {
     ] {
         assert!(succeeds(&words.split(' ').collect::<Vec<_>>()).await, "{words}");
     }
-    let args = [&["0.0.0.0:0"], &PINGS[..]].concat();
-    let server = testing::Program::start(EXE, &args).await;
+    let mut command = Command::new(EXE);
+    // No Redis can be reached from here.
+    command.arg("0.0.0.0:0").args(PINGS).env_remove("REDIS_URL");
+    let server = testing::Program::start_command(&mut command).await;
     let mut observer = Observer::join(&server).await;
     let _client = client_at_the_far_end(server.address.port()).await;
     dies_and_is_gone(&mut observer, succeeds(&["ip", "link", "set", "near", "down"])).await;

@@ -10,7 +10,7 @@ use common::events::Event;
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use crate::room::{Room, Shared, UNREACHABLE};
+use crate::room::{AWAY, Room, Shared};
 
 /// What the script says, as a message to all nodes or as an answer to one.
 #[derive(Deserialize)]
@@ -35,38 +35,42 @@ pub struct Known {
     pub node: String,
     /// The number of the newest change.
     pub seq: u64,
+    /// Something is missing: it is time to ask Redis for the present.
+    pub stale: bool,
+    /// The number of the newest message over this connection.
+    published: u64,
     /// The Redis process that said so; empty before the first answer.
     run: String,
-}
-
-/// What is to be done after a message.
-#[derive(PartialEq)]
-pub enum Then {
-    GoOn,
-    /// Something is missing: ask Redis for the present.
-    Ask,
 }
 
 impl Known {
     /// Nothing yet.
     pub fn new(node: String) -> Self {
-        Self { node, seq: 0, run: String::new() }
+        Self { node, seq: 0, stale: false, published: 0, run: String::new() }
     }
 
     /// Takes a message that was published.
-    pub fn message(&mut self, room: &Room, json: &[u8]) -> Result<Then, String> {
-        let news = News::parse(json)?;
-        if news.seq > self.seq + 1 {
-            return Ok(Then::Ask);
-        }
-        if news.seq == self.seq + 1 {
+    pub fn message(&mut self, room: &Room, json: &[u8]) {
+        let news = match News::parse(json) {
+            Ok(news) => news,
+            Err(why) => {
+                warn!("{why}");
+                self.stale = true;
+                return;
+            }
+        };
+        // Over one connection, messages come in order: a number that goes down is of a counter
+        // that was begun anew.
+        let in_order = news.seq > std::mem::replace(&mut self.published, news.seq);
+        if !in_order || news.seq > self.seq.saturating_add(1) {
+            self.stale = true;
+        } else if news.seq > self.seq {
             self.seq = news.seq;
             room.change(|shared| {
                 shared.elsewhere = news.users_elsewhere(&self.node);
                 news.follow(shared);
             });
         }
-        Ok(Then::GoOn)
     }
 
     /// Takes the answer to what was asked when `asked` was the newest number.
@@ -82,12 +86,13 @@ impl Known {
         let first = news.run.is_some();
         if let Some(run) = news.run {
             run.clone_into(&mut self.run);
+            self.published = 0;
         }
         // Messages that were published after this answer may have come before it.
         if news.seq <= self.seq && !first && !lost {
             return Ok(());
         }
-        let next = news.seq == self.seq + 1 && !first;
+        let next = !first && news.seq == self.seq.saturating_add(1);
         self.seq = news.seq;
         room.change(|shared| {
             if lost {
@@ -143,9 +148,10 @@ impl<'a> News<'a> {
 /// Tells everyone that there is no Redis, once, and notes why.
 pub fn lost(room: &Room, why: &str) {
     room.change(|shared| {
-        if shared.away.replace(why.to_owned()).is_none() {
-            warn!("Redis is away: {why}");
-            shared.tape.append(&Event::Error { message: UNREACHABLE.to_owned() });
+        let why = format!("Redis is away: {why}");
+        if shared.away.replace(why.clone()).is_none() {
+            warn!("{why}");
+            shared.tape.append(&Event::Error { message: AWAY.to_owned() });
         }
     });
 }

@@ -20,9 +20,9 @@ use tokio::select;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::info;
+use tracing::{debug, info};
 
-use super::news::{self, Known, Then};
+use super::news::{self, Known};
 use super::{QUEUE, Refusals, Request, UNKNOWN};
 use crate::room::sharing::Sharing;
 use crate::room::{BEYOND, Room, UNREACHABLE};
@@ -97,7 +97,7 @@ impl Node {
     pub async fn start(mut self, room: Arc<Room>) -> common::Result<()> {
         let first = self.ask(&room, "", false).await;
         first.map_err(|why| self.redis.unusable(&why))?;
-        info!("sharing the counter by way of Redis at {}", self.redis.address);
+        debug!("sharing the counter by way of Redis at {}", self.redis.address);
         tokio::spawn(async move { self.run(&room).await });
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Node {
         while let Err(why) = self.session(room).await {
             news::lost(room, &why);
             self.line = select! {
-                line = self.redis.redial(room) => line,
+                line = self.redis.redial(room, self.line.new) => line,
                 () = refuse_all(&mut self.requests) => return,
             };
         }
@@ -125,12 +125,10 @@ impl Node {
             }
             let beat = Instant::now() + wait.min(self.heartbeat);
             let mut request = None;
-            loop {
+            while !self.known.stale && request.is_none() {
                 select! {
-                    push = self.line.pushes.recv() => {
-                        if hear(&mut self.known, room, push)? == Then::Ask { break }
-                    }
-                    first = self.requests.recv() => { request = first; break }
+                    push = self.line.pushes.recv() => hear(&mut self.known, room, push)?,
+                    first = self.requests.recv() => request = first,
                     () = self.users.notified() => break,
                     () = sleep_until(beat) => break,
                 }
@@ -151,6 +149,7 @@ impl Node {
     /// Calls the script, and listens meanwhile.
     async fn ask(&mut self, room: &Room, clicks: &str, leave: bool) -> Result<Answer, String> {
         let asked = self.known.seq;
+        self.known.stale = false;
         let users = if leave { 0 } else { room.shared.lock().users };
         let lease = if leave { Duration::ZERO } else { self.heartbeat * 3 / 2 };
         let mut call = self.redis.script.prepare_invoke();
@@ -163,7 +162,9 @@ impl Node {
             select! {
                 answer = &mut answer => break answer,
                 // Over a new connection, the answer comes first.
-                push = self.line.pushes.recv(), if !self.line.new => { hear(&mut self.known, room, push)?; }
+                push = self.line.pushes.recv(), if !self.line.new => {
+                    hear(&mut self.known, room, push)?;
+                }
             }
         };
         let (json, wait, refused) = answer.map_err(|error| explain(&error))?;
@@ -208,14 +209,17 @@ impl Redis {
         Ok(Line { connection, pushes, new: true })
     }
 
-    /// Tries until it works.
-    async fn redial(&self, room: &Room) -> Line {
+    /// Tries until it works; at once, unless the last connection was of no use from the start.
+    async fn redial(&self, room: &Room, mut pause: bool) -> Line {
         loop {
-            sleep(Duration::from_millis(fastrand::u64(PAUSE))).await;
+            if pause {
+                sleep(Duration::from_millis(fastrand::u64(PAUSE))).await;
+            }
             match self.dial().await {
                 Ok(line) => return line,
                 Err(error) => news::lost(room, &explain(&error)),
             }
+            pause = true;
         }
     }
 
@@ -226,14 +230,13 @@ impl Redis {
 }
 
 /// Takes what came unasked.
-fn hear(known: &mut Known, room: &Room, push: Option<PushInfo>) -> Result<Then, String> {
+fn hear(known: &mut Known, room: &Room, push: Option<PushInfo>) -> Result<(), String> {
     let push = push.filter(|push| push.kind != PushKind::Disconnection);
-    let push = push.ok_or("the connection is closed")?;
-    match Msg::from_push_info(push) {
-        Some(message) => known.message(room, message.get_payload_bytes()),
-        // That we are subscribed.
-        None => Ok(Then::GoOn),
+    // What is no message says that we are subscribed.
+    if let Some(message) = Msg::from_push_info(push.ok_or("the connection is closed")?) {
+        known.message(room, message.get_payload_bytes());
     }
+    Ok(())
 }
 
 /// The clicks as the script takes them.

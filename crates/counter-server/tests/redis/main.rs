@@ -1,0 +1,35 @@
+//! Tests of many counter-servers on one Redis: real servers, and a real `redis-server`, which is
+//! started anew for each test. `REDIS_SERVER` names another program, for example a Valkey.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
+
+/// Clients that remember what they heard.
+mod client;
+/// What goes wrong at the start, and rediss://.
+mod opening;
+/// Redis is stopped, slow, cut off or killed.
+mod outages;
+/// A Redis that the test starts and treats badly.
+mod redis_server;
+/// Several servers, one counter.
+mod sharing;
+/// Who is counted, and for how long.
+mod users;
+
+use testing::Program;
+
+use crate::redis_server::RedisServer;
+
+const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+
+/// A server on `redis`, one of those that share its counter.
+async fn node(redis: &RedisServer, flags: &[&str]) -> Program {
+    let url = redis.url();
+    let args = [&["127.0.0.1:0", "--redis", url.as_str()], flags].concat();
+    Program::start(EXE, &args).await
+}

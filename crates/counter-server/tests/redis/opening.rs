@@ -1,0 +1,84 @@
+use std::net::TcpListener;
+use std::process::Command as Sync;
+
+use testing::run;
+use tokio::process::Command;
+
+use crate::client::Client;
+use crate::redis_server::RedisServer;
+use crate::{EXE, node};
+
+#[tokio::test]
+async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
+    let redis = RedisServer::start_with(&["--save", "", "--requirepass", "secret"]).await;
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // One that accepts and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    for (url, part) in [
+        (format!("redis://127.0.0.1:{closed}/"), "connection refused; start it"),
+        (format!("redis://127.0.0.1:{silent_port}/"), "no answer within"),
+        (redis.url(), "NOAUTH"),
+        (format!("redis://:wrong-secret@127.0.0.1:{}/", redis.port()), "password"),
+        ("http://127.0.0.1/".into(), "redis://127.0.0.1:6379/"),
+        ("redis://:wrong-secret@".into(), "redis://127.0.0.1:6379/"),
+    ] {
+        let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{url}: {said}");
+        assert_eq!(said.lines().count(), 1, "{url}: {said}");
+        assert!(said.contains(part), "{url}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
+    let (one, two) = (RedisServer::start().await, RedisServer::start().await);
+    for (redis, value) in [(&one, "11"), (&two, "22")] {
+        let () = redis.command(&["HSET", "{counter}:counter", "value", value]).await;
+    }
+    let mut command = Command::new(EXE);
+    command.arg("127.0.0.1:0").env("REDIS_URL", one.url());
+    let server = testing::Program::start_command(&mut command).await;
+    Client::join(&server.url()).await.hears_value(11).await;
+    command.args(["--redis", &two.url()]);
+    let server = testing::Program::start_command(&mut command).await;
+    Client::join(&server.url()).await.hears_value(22).await;
+}
+
+#[tokio::test]
+async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [key, cert] = ["redis.key", "redis.crt"].map(|name| folder.join(name));
+    let made = Sync::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output();
+    assert!(made.unwrap().status.success(), "openssl makes no certificate");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let [key, cert] = [&key, &cert].map(|path| path.to_str().unwrap());
+    let flags = ["--tls-port", &port, "--tls-cert-file", cert, "--tls-key-file", key];
+    let redis = RedisServer::start_with(
+        &[&flags[..], &["--tls-auth-clients", "no", "--save", ""]].concat(),
+    )
+    .await;
+    let plain = node(&redis, &[]).await;
+    let url = format!("rediss://localhost:{port}/");
+    let mut command = Command::new(EXE);
+    command.args(["127.0.0.1:0", "--redis", &url]).env("SSL_CERT_FILE", cert);
+    let encrypted = testing::Program::start_command(&mut command).await;
+    let one = Client::join(&encrypted.url()).await;
+    one.click("plus");
+    Client::join(&plain.url()).await.hears_value(1).await;
+
+    let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("certificate"), "{said}");
+}

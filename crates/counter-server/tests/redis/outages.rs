@@ -1,0 +1,225 @@
+use std::time::{Duration, Instant};
+
+use testing::{Program, Signal, http, soon};
+
+use crate::client::{Client, Told};
+use crate::node;
+use crate::redis_server::RedisServer;
+
+const LOST: &str = "Redis has lost data";
+
+#[tokio::test]
+async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_all_is_as_before() {
+    let mut redis =
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    (0..3).for_each(|_| one.click("plus"));
+    one.hears_value(3).await;
+    two.hears_value(3).await;
+
+    redis.kill().await;
+    for client in [&mut one, &mut two] {
+        client.hears_error("the shared counter is unreachable; this value may be").await;
+    }
+    two.click("plus");
+    two.hears_error("the shared counter is unreachable; try again").await;
+    assert_eq!(one.told().errors.len(), 1);
+    let health = http(a.address, "GET /healthz HTTP/1.1\r\n\r\n").await;
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+    assert!(health.contains("Redis"), "{health}");
+    // A newcomer is told what there is to tell, and that it may be out of date.
+    let mut newcomer = Client::join(&a.url()).await;
+    assert_eq!(newcomer.told().value(), 3);
+    newcomer.hears_error("unreachable").await;
+
+    redis.restart().await;
+    let back = Instant::now();
+    for client in [&mut one, &mut two, &mut newcomer] {
+        client.hears("the state once more", |told| told.values.ends_with(&[3, 3])).await;
+        client.hears_users(3).await;
+    }
+    println!("seen after {:?}", back.elapsed());
+    assert!(back.elapsed() < Duration::from_secs(2), "seen after {:?}", back.elapsed());
+    two.click("plus");
+    one.hears_value(4).await;
+    assert!(http(a.address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n"));
+    assert!(!a.log().contains(LOST), "{}", a.log());
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_without_its_data_counts_anew_and_the_log_says_so() {
+    let mut redis = RedisServer::start().await;
+    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    (0..5).for_each(|_| one.click("plus"));
+    one.hears_value(5).await;
+    two.hears_value(5).await;
+    redis.kill().await;
+    redis.restart().await;
+    for client in [&mut one, &mut two] {
+        client.hears_value(0).await;
+        client.hears_users(2).await;
+    }
+    for server in [&a, &b] {
+        server.logged("Redis has lost data: the counter goes from 5 to 0").await;
+    }
+    two.click("plus");
+    one.hears_value(1).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_with_older_data_is_found_out_even_when_others_have_counted_on() {
+    let mut redis = RedisServer::start().await;
+    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    one.click("plus");
+    two.hears_value(1).await;
+    let () = redis.command(&["SAVE"]).await;
+    (0..3).for_each(|_| {
+        one.click("plus");
+    });
+    one.hears_value(4).await;
+    two.hears_value(4).await;
+    // One server does not see the restart before the other has made more changes than were lost.
+    b.signal(Signal::STOP);
+    redis.kill().await;
+    redis.restart().await;
+    one.hears_value(1).await;
+    for n in 1..=6 {
+        one.click("minus");
+        one.hears_value(1 - n).await;
+    }
+    b.signal(Signal::CONT);
+    two.hears_value(-5).await;
+    a.logged("Redis has lost data: the counter goes from 4 to 1").await;
+    b.logged("Redis has lost data: the counter goes from 4 to -5").await;
+}
+
+#[tokio::test]
+async fn an_emptied_redis_is_noticed_at_the_next_click_of_anybody() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    for n in 1..=9 {
+        one.click("plus");
+        one.hears_value(n).await;
+        two.hears_value(n).await;
+    }
+    let () = redis.command(&["FLUSHALL"]).await;
+    one.click("plus");
+    for client in [&mut one, &mut two] {
+        client.hears_value(1).await;
+        client.hears_users(2).await;
+    }
+    a.logged(LOST).await;
+    b.logged(LOST).await;
+}
+
+#[tokio::test]
+async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
+    let redis = RedisServer::start().await;
+    let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
+    let clients = clients(&nodes, 6).await;
+    let clicking = click_on(&clients, Duration::from_millis(5500));
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    redis.signal(Signal::STOP);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    redis.signal(Signal::CONT);
+    let back = Instant::now();
+    let health = async {
+        while !http(nodes[0].address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n") {}
+    };
+    soon("health", health).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "healthy after {:?}", back.elapsed());
+    let clicks = clicking.await.unwrap();
+    let told = all_is_accounted_for(&redis, &clients, clicks).await;
+    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+}
+
+#[tokio::test]
+async fn connections_to_redis_that_are_cut_again_and_again_lose_no_click_in_silence() {
+    let redis = RedisServer::start().await;
+    let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
+    let clients = clients(&nodes, 6).await;
+    let clicking = click_on(&clients, Duration::from_secs(4));
+    while !clicking.is_finished() {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for kind in ["normal", "pubsub"] {
+            let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", kind]).await;
+        }
+    }
+    all_is_accounted_for(&redis, &clients, clicking.await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_slow_redis_is_waited_for_and_one_that_is_too_slow_is_away() {
+    let redis = RedisServer::start_with(&["--save", "", "--enable-debug-command", "yes"]).await;
+    let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
+    let clients = clients(&nodes, 6).await;
+    let clicking = click_on(&clients, Duration::from_secs(2));
+    for _ in 0..3 {
+        let () = redis.command(&["DEBUG", "SLEEP", "0.3"]).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let clicks = clicking.await.unwrap();
+    let told = all_is_accounted_for(&redis, &clients, clicks).await;
+    assert!(told.iter().all(|told| told.errors.is_empty()), "{told:?}");
+
+    let clicking = click_on(&clients, Duration::from_millis(3500));
+    let () = redis.command(&["DEBUG", "SLEEP", "2"]).await;
+    let told = all_is_accounted_for(&redis, &clients, clicks + clicking.await.unwrap()).await;
+    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+}
+
+/// So many clients, spread over the servers.
+async fn clients(nodes: &[Program], count: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for n in 0..count {
+        clients.push(Client::join(&nodes[n % nodes.len()].url()).await);
+    }
+    clients
+}
+
+/// Every client clicks `plus` every few milliseconds for so long; returns how often in all.
+fn click_on(clients: &[Client], time: Duration) -> tokio::task::JoinHandle<usize> {
+    let clicks: Vec<_> = clients.iter().map(Client::clicker).collect();
+    tokio::spawn(async move {
+        let (began, mut count) = (Instant::now(), 0);
+        while began.elapsed() < time {
+            for click in &clicks {
+                click.send("plus").unwrap();
+                count += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        count
+    })
+}
+
+/// Every click was counted once, or its sender was told that it was not or may not have been; all
+/// agree on the value, and nobody saw one that went back.
+async fn all_is_accounted_for(redis: &RedisServer, clients: &[Client], clicks: usize) -> Vec<Told> {
+    let settled = async {
+        loop {
+            let value = redis.value().await;
+            let told: Vec<_> = clients.iter().map(Client::told).collect();
+            let unknown: usize = told.iter().map(|told| told.count("nobody knows")).sum();
+            let refused: usize = told.iter().map(|told| told.count("try again")).sum();
+            let counted = value as usize;
+            if told.iter().all(|told| told.value() == value)
+                && counted + refused + unknown >= clicks
+            {
+                println!("{clicks} clicks, {value} counted, {refused} refused, {unknown} unknown");
+                assert!(counted + refused <= clicks, "a click was counted twice");
+                for told in &told {
+                    assert!(told.values.is_sorted(), "a value went back");
+                }
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("agreement", settled).await
+}

@@ -1,0 +1,122 @@
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use redis::{Client, FromRedisValue};
+use rustix::process::{Pid, Signal, kill_process};
+use testing::soon;
+use tokio::process::{Child, Command};
+
+/// A `redis-server` with a folder of its own. It is killed when it is dropped.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+    flags: Vec<String>,
+}
+
+impl RedisServer {
+    /// One that keeps its data in memory only.
+    pub async fn start() -> Self {
+        Self::start_with(&["--save", ""]).await
+    }
+
+    /// One with flags of its own.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = folder.join(format!("redis-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir(&folder).unwrap();
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        // Between our look for a free port and its start, somebody else may take it.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let child = spawn(&folder, port, &flags);
+            let mut server = Self { child, port, folder: folder.clone(), flags: flags.clone() };
+            if server.answers().await {
+                return server;
+            }
+        }
+        panic!("no redis-server starts in {folder:?}");
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits until it answers, or has ended.
+    async fn answers(&mut self) -> bool {
+        let answered = async {
+            loop {
+                match self.try_command::<String>(&["PING"]).await {
+                    // One that asks for a password answers, too.
+                    Err(error) if !error.to_string().contains("NOAUTH") => {}
+                    _ => return true,
+                }
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("an answer of redis-server", answered).await
+    }
+
+    /// Runs a command over a connection of its own.
+    pub async fn command<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        self.try_command(command).await.unwrap()
+    }
+
+    async fn try_command<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+        let client = Client::open(self.url())?;
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(testing::LIMIT));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let (name, arguments) = command.split_first().unwrap();
+        redis::cmd(name).arg(arguments).query_async(&mut connection).await
+    }
+
+    /// The value that it holds.
+    pub async fn value(&self) -> i64 {
+        self.command::<Option<i64>>(&["HGET", "{counter}:counter", "value"]).await.unwrap_or(0)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it without a word (SIGKILL).
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again, on the same port and in the same folder.
+    pub async fn restart(&mut self) {
+        self.child = spawn(&self.folder, self.port, &self.flags);
+        assert!(self.answers().await, "redis-server did not start again");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        _ = self.child.start_kill();
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
+    let program = std::env::var("REDIS_SERVER").unwrap_or("redis-server".into());
+    let child = Command::new(&program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .arg(folder)
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    child.unwrap_or_else(|error| panic!("{program} does not start: {error}; install redis-server"))
+}
