@@ -45,22 +45,32 @@ function within(limit, what, promise) {
 // Every process started here, so that none is left behind however this program ends.
 const children = new Set();
 
-function startServer(bin, name, args, folder) {
-  const child = spawn(join(bin, name), args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+function startProgram(name, path, args, folder) {
+  const child = spawn(path, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   children.add(child);
-  const server = { name, child, stdout: "", stderr: "", stopping: false };
-  server.exited = new Promise((resolve) => {
+  const program = { name, child, stdout: "", stderr: "", stopping: false };
+  program.exited = new Promise((resolve) => {
     child.once("exit", resolve);
     child.once("error", resolve);
   }).then(() => children.delete(child));
+  child.stdout.setEncoding("utf8").on("data", (text) => { program.stdout += text; });
+  child.stderr.setEncoding("utf8").on("data", (text) => { program.stderr += text; });
+  program.stop = async (signal = "SIGKILL") => {
+    program.stopping = true;
+    child.kill(signal);
+    await within(15_000, `the end of ${name}`, program.exited);
+  };
+  return program;
+}
 
+function startServer(bin, name, args, folder) {
+  const server = startProgram(name, join(bin, name), args, folder);
+  const { child } = server;
   const listening = new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`${name}: ${error.message}`)));
     child.once("exit", (code, signal) => reject(new Error(
       `${name} ended (${signal ?? code}) before it listened: ${server.stderr.trim()}`)));
-    child.stderr.setEncoding("utf8").on("data", (text) => { server.stderr += text; });
-    child.stdout.setEncoding("utf8").on("data", (text) => {
-      server.stdout += text;
+    child.stdout.on("data", () => {
       const line = /^listening on ws(s?):\/\/(.+):(\d+)$/m.exec(server.stdout);
       if (!line) return;
       server.port = Number(line[3]);
@@ -71,11 +81,6 @@ function startServer(bin, name, args, folder) {
   });
   server.ready = within(10_000, `the start of ${name}`, listening);
   server.ready.catch(() => {}); // Whoever awaits it hears of it.
-  server.stop = async (signal = "SIGKILL") => {
-    server.stopping = true;
-    child.kill(signal);
-    await within(15_000, `the end of ${name}`, server.exited);
-  };
   return server;
 }
 
@@ -195,6 +200,7 @@ function givenTo(browser, { bin, web, folder }) {
 
   const t = {
     servers,
+    folder,
 
     // The source of a page, and its address as a file.
     source: (name) => readFileSync(join(web, name), "utf8"),
@@ -204,6 +210,13 @@ function givenTo(browser, { bin, web, folder }) {
       const server = startServer(bin, name, args, folder);
       servers.push(server);
       return server.ready;
+    },
+
+    // Another program, found on the PATH.
+    program(name, ...args) {
+      const program = startProgram(name, name, args, folder);
+      servers.push(program);
+      return program;
     },
 
     // A page opened as a file looks for its server on a fixed port.
