@@ -155,7 +155,7 @@ async fn connections_to_redis_that_are_cut_again_and_again_lose_no_click_in_sile
 
 #[tokio::test]
 async fn a_slow_redis_is_waited_for_and_one_that_is_too_slow_is_away() {
-    let redis = RedisServer::start_with(&["--save", "", "--enable-debug-command", "yes"]).await;
+    let redis = RedisServer::start_for_debug().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
     let clicking = click_on(&clients, Duration::from_secs(2));

@@ -21,6 +21,16 @@ impl RedisServer {
         Self::start_with(&["--save", ""]).await
     }
 
+    /// One that obeys `DEBUG`. Before version 7 they all do, and do not know the flag.
+    pub async fn start_for_debug() -> Self {
+        let version = std::process::Command::new(program()).arg("--version").output().unwrap();
+        let version = String::from_utf8(version.stdout).unwrap();
+        match version.contains("v=6.") {
+            true => Self::start().await,
+            false => Self::start_with(&["--save", "", "--enable-debug-command", "yes"]).await,
+        }
+    }
+
     /// One with flags of its own.
     pub async fn start_with(flags: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -108,7 +118,7 @@ impl Drop for RedisServer {
 }
 
 fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
-    let program = std::env::var("REDIS_SERVER").unwrap_or("redis-server".into());
+    let program = program();
     let child = Command::new(&program)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(folder)
@@ -119,4 +129,8 @@ fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
         .kill_on_drop(true)
         .spawn();
     child.unwrap_or_else(|error| panic!("{program} does not start: {error}; install redis-server"))
+}
+
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or("redis-server".into())
 }
