@@ -8,9 +8,9 @@ use clap::{Parser, value_parser};
 /// Loads a server of the counter protocol, checks what it says, and reports how fast it is.
 #[derive(Parser)]
 pub struct Args {
-    /// The counter server
-    #[arg(default_value = "ws://localhost:6789")]
-    pub url: String,
+    /// The counter server; of several that share a counter, each gets its part of the clients
+    #[arg(value_name = "URL", default_value = "ws://localhost:6789")]
+    pub urls: Vec<String>,
 
     /// How many clients connect
     #[arg(long, value_name = "N", default_value = "1000", value_parser = value_parser!(u32).range(1..))]

@@ -1,6 +1,7 @@
 //! One connection, from the TCP handshake to the close frame.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 
 use common::Result;
 use common::text::printable;
@@ -21,6 +22,8 @@ const MAX_HEAD: usize = 16 << 10;
 
 /// One client.
 pub struct Client {
+    /// Where it connects.
+    pub target: Arc<Target>,
     /// For the poll.
     pub stream: TcpStream,
     /// How far it is.
@@ -56,9 +59,9 @@ pub enum Stage {
 
 impl Client {
     /// A connection that is being made.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(target: Arc<Target>, stream: TcpStream) -> Self {
         let (rest, unsent) = (Vec::new(), Vec::new());
-        Self { stream, stage: Stage::Connecting, users: 0, value: 0, rest, unsent }
+        Self { target, stream, stage: Stage::Connecting, users: 0, value: 0, rest, unsent }
     }
 
     /// Does what the connection is ready for. `hear` gets each value and when it came, once the
@@ -69,7 +72,7 @@ impl Client {
         shared: &mut Shared,
         mut hear: impl FnMut(i64, u64),
     ) -> Result<()> {
-        if self.stage == Stage::Connecting && !self.connected(&shared.target)? {
+        if self.stage == Stage::Connecting && !self.connected()? {
             return Ok(());
         }
         if ready.is_writable() && !self.unsent.is_empty() {
@@ -110,7 +113,8 @@ impl Client {
     }
 
     /// Sends the opening handshake as soon as TCP's is done.
-    fn connected(&mut self, target: &Target) -> Result<bool> {
+    fn connected(&mut self) -> Result<bool> {
+        let target = &self.target;
         if let Some(error) = self.stream.take_error().unwrap_or_else(Some) {
             return Err(target.explain(&error));
         }
@@ -150,10 +154,10 @@ impl Client {
             let mut bytes = shared.buffer.get(..kept + n).unwrap_or_default();
             if let Stage::Upgrading(key) = &self.stage {
                 let key = key.clone();
-                bytes = self.upgraded(&shared.target, bytes, &key)?;
+                bytes = self.upgraded(bytes, &key)?;
             }
             if self.stage >= Stage::Upgraded {
-                self.take(&shared.target, &mut bytes, |value| hear(value, now))?;
+                self.take(&mut bytes, |value| hear(value, now))?;
             }
             self.rest.extend_from_slice(bytes);
             // What filled less than the buffer has emptied the socket: no second read to hear so.
@@ -166,26 +170,21 @@ impl Client {
     }
 
     /// Reads the answer to the opening handshake; returns what comes after it.
-    fn upgraded<'a>(&mut self, target: &Target, bytes: &'a [u8], key: &str) -> Result<&'a [u8]> {
+    fn upgraded<'a>(&mut self, bytes: &'a [u8], key: &str) -> Result<&'a [u8]> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
             return match bytes.len() {
                 ..MAX_HEAD if bytes.iter().zip(b"HTTP/1.1 ").all(|(a, b)| a == b) => Ok(bytes),
-                _ => Err(target.no_websocket("its answer is not HTTP/1.1")),
+                _ => Err(self.target.no_websocket("its answer is not HTTP/1.1")),
             };
         };
         let (head, body) = bytes.split_at_checked(end + 4).unwrap_or_default();
-        target.check_answer(head, body, key)?;
+        self.target.check_answer(head, body, key)?;
         self.stage = Stage::Upgraded;
         Ok(body)
     }
 
     /// Takes all whole frames off `bytes`.
-    fn take(
-        &mut self,
-        target: &Target,
-        bytes: &mut &[u8],
-        mut hear: impl FnMut(i64),
-    ) -> Result<()> {
+    fn take(&mut self, bytes: &mut &[u8], mut hear: impl FnMut(i64)) -> Result<()> {
         loop {
             match frame::next(bytes) {
                 Ok(Some(Frame::Text(text))) => match (frame::event(text), &self.stage) {
@@ -210,7 +209,7 @@ impl Client {
                     }
                     _ => {
                         let text: String = String::from_utf8_lossy(text).chars().take(60).collect();
-                        return Err(target.no_counter(&format!("it said {:?}", text)));
+                        return Err(self.target.no_counter(&format!("it said {:?}", text)));
                     }
                 },
                 Ok(Some(Frame::Ping(payload))) => {
@@ -225,7 +224,7 @@ impl Client {
                 }
                 Ok(None) => return Ok(()),
                 Err(_) if self.stage >= Stage::Closing => return Ok(()),
-                Err(why) => return Err(target.no_counter(why)),
+                Err(why) => return Err(self.target.no_counter(why)),
             }
         }
     }

@@ -29,8 +29,6 @@ const WAKER: Token = Token(usize::MAX);
 
 /// What all clients have in common.
 pub struct Shared {
-    /// Where they connect.
-    pub target: Target,
     /// When they began; times are microseconds since then.
     pub clock: Instant,
     /// Where they read, one at a time: enough for thousands of frames, so that one read empties a
@@ -79,23 +77,25 @@ pub struct Crowd {
     pub busy: u64,
     /// Ends a turn's wait.
     pub waker: Arc<Waker>,
+    targets: Vec<Arc<Target>>,
     poll: Poll,
     events: Events,
 }
 
 impl Crowd {
     /// Nobody yet.
-    pub fn new(target: Target) -> Result<Self> {
+    pub fn new(targets: Vec<Target>) -> Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
             clients: Vec::new(),
-            shared: Shared { target, clock: Instant::now(), buffer: vec![0; 256 << 10] },
+            shared: Shared { clock: Instant::now(), buffer: vec![0; 256 << 10] },
             open: 0,
             connected: Duration::ZERO,
             told: None,
             busy: 0,
             waker,
+            targets: targets.into_iter().map(Arc::new).collect(),
             poll,
             events: Events::with_capacity(1024),
         })
@@ -105,24 +105,34 @@ impl Crowd {
     pub fn connect(&mut self, count: u32, stop: &AtomicBool) -> Result<()> {
         let bar = Bar::new("connecting", u64::from(count));
         let (count, started) = (count as usize, Instant::now());
-        // The first one finds out which of the host's addresses answers.
-        let (first, address) = self.shared.target.first_connection()?;
-        first.set_nonblocking(true)?;
-        self.add(TcpStream::from_std(first))?;
+        // The first one at each server finds out which of the host's addresses answers.
+        let mut servers = Vec::new();
+        for target in self.targets.clone().into_iter().take(count) {
+            let (first, address) = target.first_connection()?;
+            first.set_nonblocking(true)?;
+            self.add(Arc::clone(&target), TcpStream::from_std(first))?;
+            servers.push((target, address));
+        }
+        // The others are dealt out in turn.
+        let mut servers = servers.iter().cycle();
         self.busy = self.shared.now();
 
         while self.open < count && !stop.load(Ordering::Relaxed) {
             while self.clients.len() < count.min(self.open + CONNECTING) {
-                let stream = TcpStream::connect(address);
-                let stream = stream.map_err(|error| self.shared.target.explain(&error))?;
-                self.add(stream)?;
+                let Some((target, address)) = servers.next() else { break };
+                let stream = TcpStream::connect(*address);
+                let stream = stream.map_err(|error| target.explain(&error))?;
+                self.add(Arc::clone(target), stream)?;
             }
             self.turn(&mut ())?;
             self.open = self.clients.iter().filter(|client| client.stage == Stage::Open).count();
             bar.at(self.open as u64);
             if self.stalled() {
                 let why = format!("it said nothing for {} s", PATIENCE.as_secs());
-                return Err(self.shared.target.no_counter(&why));
+                let waits = self.clients.iter().find(|client| client.stage != Stage::Open);
+                return Err(
+                    waits.map_or(why.clone().into(), |client| client.target.no_counter(&why))
+                );
             }
         }
         self.connected = started.elapsed();
@@ -175,11 +185,11 @@ impl Crowd {
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream) -> Result<()> {
+    fn add(&mut self, target: Arc<Target>, mut stream: TcpStream) -> Result<()> {
         let token = Token(self.clients.len());
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, both)?;
-        self.clients.push(Client::new(stream));
+        self.clients.push(Client::new(target, stream));
         Ok(())
     }
 }

@@ -43,12 +43,12 @@ use crate::report::{Report, Run};
 use crate::target::Target;
 
 fn run(args: &Args) -> Result<()> {
-    let target = Target::parse(&args.url)?;
+    let targets: Vec<_> = args.urls.iter().map(|url| Target::parse(url)).collect::<Result<_>>()?;
     limit::raise(args.clients)?;
     let server = args.pid.map(Process::find).transpose()?;
     let stop = stop_on_signals()?;
 
-    let mut crowd = Crowd::new(target)?;
+    let mut crowd = Crowd::new(targets)?;
     let report = measure(&mut crowd, args, server.as_ref(), &stop);
     crowd.close();
 

@@ -120,7 +120,7 @@ impl Report {
             Some(Memory { before_kib, connected_kib, kib_per_connection, after_kib: None })
         });
         Self {
-            url: args.url.clone(),
+            url: args.urls.join(" "),
             clients: crowd.open,
             senders: (!args.idle).then(|| args.senders()),
             in_flight: closed_loop.then_some(args.in_flight),

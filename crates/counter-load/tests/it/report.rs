@@ -53,6 +53,22 @@ async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
 }
 
 #[tokio::test]
+async fn of_several_servers_each_is_connected_to_and_one_that_is_missing_is_named() {
+    let server = server::start(Manners::Good).await;
+    let other_name = server.url.replace("127.0.0.1", "localhost");
+    let output = load(&server.url, &[&other_name]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let both = format!("{} {other_name}: 10 clients", server.url);
+    assert!(text.starts_with(&both), "{text}");
+    assert!(text.contains("every client got every value, in order"), "{text}");
+
+    let output = load(&server.url, &["ws://127.0.0.1:1"]).await;
+    let said = stderr(&output);
+    assert!(said.starts_with("cannot connect to ws://127.0.0.1:1: connection refused"), "{said}");
+}
+
+#[tokio::test]
 async fn a_rate_is_kept_and_nobody_waits_for_a_copy() {
     let server = server::start(Manners::Good).await;
     let json_file = file("rate.json");
