@@ -19,6 +19,7 @@ use redis::{
 use tokio::select;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, unbounded_channel};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
@@ -133,7 +134,9 @@ impl Node {
                     () = sleep_until(beat) => break,
                 }
             }
-            // One call for all that came while the last one was under way.
+            // One call for all that came while the last one was under way, and for those who have
+            // a click to hand in by now.
+            yield_now().await;
             while let Some(next) = request.take().or_else(|| self.requests.try_recv().ok()) {
                 match next {
                     Request::Click(action, refusals) => clicks.push((action, refusals)),
