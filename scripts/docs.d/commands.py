@@ -29,6 +29,12 @@ def environment(**more):
     return {**os.environ, "CARGO_TERM_COLOR": "never", "NO_COLOR": "1", **more}
 
 
+def shown(command):
+    """A command in a sentence."""
+    command = " ".join(command.split())
+    return f"`{command}`" if len(command) < 80 else f"`{command[:76]} …`"
+
+
 def builds(blocks):
     """What to build so that `cargo run` and `cargo test` in these blocks have nothing to build."""
     found = {}
@@ -100,7 +106,7 @@ class Runner:
         prompt = None if typed is None else process.type(typed, self.limits.prompt)
         ended = process.wait(self.limits.command)
         printed = [process.lines()] + ([] if typed is None else [process.lines(prompt, typed)])
-        sentence = f"`{command}` ends with status {status}"
+        sentence = f"{shown(command)} ends with status {status}"
         problem = f"its status is {ended}"
         if ended is None:
             problem = f"it did not end within {self.limits.command} s; mark it <!-- serve --> if it is a server"
@@ -123,7 +129,7 @@ class Runner:
         poll(lambda: READY.search(process.printed) or process.ended(), self.limits.command)
         ok = READY.search(process.printed) is not None
         problem = "it ended" if process.ended() else f"nothing within {self.limits.command} s"
-        sentence = f"`{command}` says that it listens"
+        sentence = f"{shown(command)} says that it listens"
         self.report.check(ok, self.where(line), sentence, problem, process.lines()[-24:])
 
     def port(self, command):
@@ -140,7 +146,7 @@ class Runner:
             poll(lambda: compare.begins(expected, process.lines()), self.limits.last_lines)
             too_early = process.ended()
             status = process.stop(self.limits.end)
-            sentence = f"`{process.command}` goes on until SIGTERM, then ends with status 0"
+            sentence = f"{shown(process.command)} goes on until SIGTERM, then ends with status 0"
             problem = f"its status is {status}"
             if status is None:
                 problem = f"it did not end within {self.limits.end} s"
