@@ -156,8 +156,8 @@ class Runner:
             self.report.check(ok, server.where, sentence, problem, process.lines()[-24:])
             if server.outputs:
                 ok = compare.begins(expected, process.lines())
-                shown = process.lines()[: len(expected) + 8]
-                self.printed(server.outputs[0].line, ok, expected, shown)
+                first_lines = process.lines()[: len(expected) + 8]
+                self.printed(server.outputs[0].line, ok, expected, first_lines)
             self.servers.remove(server)
 
 

@@ -70,7 +70,7 @@ class Tree:
 
     @functools.cache
     def cargo_help(self, subcommand):
-        return self.output("cargo", "help", subcommand)
+        return self.output("cargo", subcommand, "-h")
 
     def output(self, *command):
         env = {**os.environ, "NO_COLOR": "1", "CARGO_TERM_COLOR": "never"}
