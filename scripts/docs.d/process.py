@@ -11,7 +11,7 @@ running = set()
 
 # What cargo says about its work: a word that ends in column 12.
 CARGO = re.compile(
-    r"^(?=[ \w]{12} ) *(?:Adding|Blocking|Building|Checking|Compiling|Downloaded|Downloading"
+    r"^(?=[ \w]{12} ) *(?:Adding|Blocking|Building|Checking|Compiling|Downloaded|Documenting|Downloading"
     r"|Executable|Finished|Fresh|Locking|Running|Updating|Removed|Removing) "
 )
 
