@@ -32,8 +32,7 @@ def links(text):
     for block in text.blocks:
         if block.kind not in ("prose", "heading"):
             continue
-        # The text of a link may be code; code that looks like a link is none.
-        content = re.sub(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", lambda m: re.sub(r"[^\n]", "x", m[0]), block.text(), flags=re.DOTALL)
+        content = parse.without_code(block)
         for expression in LINKS:
             for match in expression.finditer(content):
                 yield block.line + content[: match.start()].count("\n"), match[1]
@@ -48,7 +47,7 @@ def problem_of(link, text, tree):
         return "it leads out of the tree; make it relative"
     folder = posixpath.dirname(text.name)
     target = posixpath.normpath(posixpath.join(folder, path)) if path else text.name
-    if target not in tree.paths:
+    if target not in tree.paths and target != text.name:
         return f"there is no file {target}"
     if not anchor:
         return ""

@@ -12,6 +12,10 @@ TEST = re.compile(r"(?:\w+::)*([a-z0-9]+(?:_[a-z0-9]+){3,})(?:\(\))?")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 PATH = re.compile(r"(?<![\w./-])(?:\.\./)*((?:crates|scripts|web)/[\w./-]*\w)")
 PACKAGE = re.compile(r"\bcargo (?:run|test|build)\b([^|;&\n`]*?\s(?:-p|--package)[ =]([\w-]+)[^|;&\n`]*)")
+ENTRY = re.compile(
+    r" {2,6}(?:-\w, )?(--[\w-]+|\[[A-Z_]+\]|<[A-Z_]+>)"  # the flag or the argument
+    r"(?:[ =](<\S+>))?(?: {2,}(\S.*))?$"  # its value, and what it means
+)
 ASSIGNMENT = re.compile(r"\w+=\S*")
 
 
@@ -142,7 +146,7 @@ def entries(help_text):
     """The arguments and flags of a help: {name: (meaning, default)}."""
     found, name = {}, None
     for line in help_text.splitlines():
-        if match := re.match(r" {2,6}(?:-\w, )?(--[\w-]+|\[[A-Z_]+\]|<[A-Z_]+>)(?:[ =](<\S+>))?(?: {2,}(\S.*))?$", line):
+        if match := ENTRY.match(line):
             name = " ".join(filter(None, (match[1].strip("[]<>"), (match[2] or "").strip("<>"))))
             found[name] = match[3] or ""
         elif name and re.match(r" {8,}\S", line):

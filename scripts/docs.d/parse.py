@@ -25,6 +25,7 @@ MARKS = {
     "not run": "reason", "type": "line", "run": None, "serve": None, "stop": None,
     "the server also prints": None, "end of try": None,
 }
+CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)  # a code span
 LISTING = {"all of", "part of", "not a listing"}
 
 
@@ -83,7 +84,6 @@ class Text:
                     gap = 0
             elif not bare:
                 gap += 1
-                self._paragraph_ends = True
             else:
                 if heading := re.match(r"(#{1,6})\s+(.*?)\s*#*$", line):
                     self.blocks.append(Block("heading", number, [heading[2]], len(heading[1])))
@@ -165,14 +165,13 @@ def take_fence(lines, at, opening):
 def spans(block):
     """The code spans of a paragraph or a heading: (line, code)."""
     text = block.text()
-    for span in re.finditer(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", text, re.DOTALL):
+    for span in CODE.finditer(text):
         yield block.line + text[: span.start()].count("\n"), " ".join(span[2].split())
 
 
 def without_code(block):
-    """The text of a block, with nothing where its code spans are."""
-    text = re.sub(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", lambda m: "\n" * m[0].count("\n"), block.text(), flags=re.DOTALL)
-    return text
+    """The text of a block, with an x for each character of its code spans."""
+    return CODE.sub(lambda span: re.sub(r"[^\n]", "x", span[0]), block.text())
 
 
 def command_lines(fence):

@@ -5,6 +5,7 @@ class Report:
     def __init__(self, silent=False):
         self.passed = self.failed = 0
         self.silent = silent
+        self.failures = []
 
     def check(self, ok, where, sentence, problem="", details=()):
         """`sentence` is what should be true, `problem` what is there instead."""
@@ -12,6 +13,7 @@ class Report:
             self.passed += 1
         else:
             self.failed += 1
+            self.failures.append(f"{where} {sentence}: {problem}")
         if self.silent:
             return
         if ok:
