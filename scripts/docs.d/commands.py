@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import time
 
@@ -71,6 +70,8 @@ class Runner:
         for block in blocks:
             if block.kind == "heading" and block.level <= 2 or block.lines == ["stop"]:
                 self.stop(self.servers)
+            elif id(block) in commands and not list(parse.command_lines(block)):
+                self.report.check(False, self.where(block.line), "the fence has a command")
             elif id(block) in commands and "serve" in block.marks:
                 self.serve(block)
             elif id(block) in commands:
@@ -134,7 +135,7 @@ class Runner:
 
     def port(self, command):
         """The port that a command will listen on, as far as one can tell."""
-        words = shlex.split(command)
+        words = command.split()
         given = [w for w in words if re.fullmatch(r"[\w.\[\]:-]*:\d+", w)]
         program = words[words.index("-p") + 1] if "-p" in words[:-1] else words[0].split("/")[-1]
         return int(given[0].rpartition(":")[2]) if given else self.ports.get(program)
