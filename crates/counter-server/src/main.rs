@@ -25,6 +25,8 @@ const PAGE: &str = include_str!("../../../web/counter.html");
 async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
     // Register user; it is unregistered when this is dropped, however the conversation ends.
     let mut user = room.register();
+    // Send users and state to user
+    socket.send_encoded(user.news().await).await?;
     loop {
         select! {
             biased;
@@ -40,7 +42,7 @@ async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
                 }
             }
-            // Send users and state to user, first as they are, then as they change
+            // Send users and state to user as they change
             news = user.news() => socket.send_encoded(news).await?,
         }
     }

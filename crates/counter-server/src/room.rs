@@ -15,19 +15,20 @@
 #[cfg_attr(not(feature = "redis"), path = "room/no_redis.rs")]
 mod redis;
 mod sharing;
+mod user;
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use bytes::Bytes;
-use common::events::{Action, Event};
+use common::events::Event;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use self::redis::{Link, Refusals};
+use self::redis::Link;
 pub use self::sharing::Sharing;
+use self::user::User;
 use crate::tape::Tape;
 
 /// How many are woken at once: about half of the 61 tasks that tokio runs before it turns to
@@ -97,7 +98,7 @@ impl Room {
     /// Adds a user, until it is dropped.
     pub fn register(self: &Arc<Self>) -> User {
         self.count_users(|users| users + 1);
-        User { room: Arc::clone(self), cursor: None, slept_in: None, refusals: None }
+        User::new(Arc::clone(self))
     }
 
     /// Why the value cannot be changed at present, if it cannot.
@@ -182,92 +183,13 @@ impl Shared {
     }
 }
 
-/// One user's place in the room.
-pub struct User {
-    room: Arc<Room>,
-    /// Where on the tape the user is; `None` before it has heard anything.
-    cursor: Option<u64>,
-    /// The round before which it went to sleep.
-    slept_in: Option<u64>,
-    /// Clicks of this user that Redis refused; from the first click on, if there is a Redis.
-    refusals: Option<Arc<Refusals>>,
-}
-
-impl User {
-    /// Changes the value and tells everyone, this user included. Where the value is in Redis, it
-    /// is changed a little later, and a refusal may come with the [`news`](Self::news).
-    ///
-    /// # Errors
-    ///
-    /// A sentence for the user when the value cannot go further, or is out of reach.
-    pub async fn apply(&mut self, action: Action) -> Result<(), String> {
-        if let Some(link) = &self.room.link {
-            return match self.room.trouble() {
-                None => link.click(action, &mut self.refusals).await,
-                Some(_) => Err(UNREACHABLE.to_owned()),
-            };
-        }
-        self.room.change(|shared| {
-            let value = match action {
-                Action::Plus => shared.value.checked_add(1),
-                Action::Minus => shared.value.checked_sub(1),
-            };
-            shared.value = value.ok_or(BEYOND)?;
-            shared.tape.append(&Event::State { value: shared.value });
-            Ok(())
-        })
-    }
-
-    /// Waits for what this user has not heard yet, as encoded frames. Cancel safe; always to be
-    /// awaited in the same task.
-    pub async fn news(&mut self) -> Bytes {
-        poll_fn(|cx| self.poll_news(cx)).await
-    }
-
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        if let (Some(refusals), Some(_)) = (&self.refusals, self.cursor)
-            && let Poll::Ready(refusals) = refusals.poll(cx)
-        {
-            return Poll::Ready(refusals);
-        }
-        let shared = &mut *self.room.shared.lock();
-        let next = match self.cursor {
-            Some(cursor) => Some(shared.tape.after(cursor).unwrap_or_else(|| shared.present())),
-            // The round that tells everyone of this newcomer comes first.
-            None if shared.users_told != shared.all_users() && !self.slept_through(shared) => None,
-            None => Some(shared.present()),
-        };
-        if let Some((news, cursor)) = next
-            && !news.is_empty()
-        {
-            self.cursor = Some(cursor);
-            return Poll::Ready(news);
-        }
-        shared.newcomers |= self.cursor.is_none();
-        if self.slept_in != Some(shared.rounds) {
-            self.slept_in = Some(shared.rounds);
-            shared.asleep.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-}
-
-impl User {
-    /// Whether a round has begun since this user went to sleep.
-    fn slept_through(&self, shared: &Shared) -> bool {
-        self.slept_in.is_some_and(|round| round != shared.rounds)
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        self.room.count_users(|users| users - 1);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::panic, reason = "in a test, a panic is a failure")]
 mod tests {
+    use std::task::{Context, Poll};
+
+    use common::events::Action;
+
     use super::*;
 
     #[tokio::test]

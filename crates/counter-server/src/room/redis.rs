@@ -8,6 +8,7 @@
 //! A call is made once. If its answer is lost, nobody knows whether the clicks were counted, so
 //! they are not made again, and their users are told.
 
+mod line;
 mod news;
 mod node;
 

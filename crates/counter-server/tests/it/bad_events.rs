@@ -1,4 +1,5 @@
 use serde_json::json;
+use testing::{HANDSHAKE, Raw, frame};
 use tungstenite::Message;
 
 use crate::{event, join, start, state, users};
@@ -65,6 +66,26 @@ async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
     peer.send(json!({"action": "plus"}).to_string()).await;
     assert_eq!(event(&mut peer).await, state(1));
     assert_eq!(event(&mut observer).await, state(1));
+}
+
+#[tokio::test]
+async fn whoever_talks_before_it_was_told_anything_hears_users_and_state_first_all_the_same() {
+    let server = start(&[]).await;
+    for users in 1..=20 {
+        let mut raw = Raw::connect(server.address).await;
+        raw.write([HANDSHAKE.as_bytes(), &frame(0x81, "junk"), &frame(0x81, "junk")].concat())
+            .await;
+        raw.head().await;
+        for part in
+            [format!(r#""users","count":{users}}}"#), r#""state""#.into(), r#""error""#.into()]
+        {
+            let (_, told) = raw.next_frame().await.unwrap();
+            let told = String::from_utf8(told).unwrap();
+            assert!(told.contains(&part), "{told} and not {part}");
+        }
+        // It stays.
+        std::mem::forget(raw);
+    }
 }
 
 #[tokio::test]
