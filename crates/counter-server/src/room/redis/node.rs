@@ -14,7 +14,6 @@ use redis::{Msg, PushInfo, PushKind};
 use tokio::select;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
@@ -105,9 +104,7 @@ impl Node {
                     () = sleep_until(beat) => break,
                 }
             }
-            // One call for all that came while the last one was under way, and for those who have
-            // a click to hand in by now.
-            yield_now().await;
+            // One call for all that came while the last one was under way.
             while let Some(next) = request.take().or_else(|| self.requests.try_recv().ok()) {
                 match next {
                     Request::Click(action, refusals) => clicks.push((action, refusals)),
