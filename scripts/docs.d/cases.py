@@ -106,6 +106,14 @@ Your name? > Ada
 …
 ```
 """, [("another greeting", "> Ada\n", "> Eda\n", "the output is as shown")]),
+    (commands, "a server that says nothing", """
+<!-- serve, port 47891 -->
+```sh
+python3 -c 'import signal, socket, sys; signal.signal(15, lambda *_: sys.exit()); s = socket.create_server(("127.0.0.1", 47891)); [s.accept() for _ in iter(int, 1)]'
+```
+""", [
+        ("a server that listens elsewhere", "serve, port 47891", "serve, port 47892", "says that it listens"),
+    ]),
     (commands, "a server", """
 <!-- serve -->
 ```sh

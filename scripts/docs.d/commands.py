@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -11,6 +12,11 @@ from listings import sh_fences
 from process import Process, poll
 
 READY = re.compile(rb"^listening on .*\n", re.MULTILINE)
+
+
+def answers(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Limits:
@@ -123,12 +129,14 @@ class Runner:
         *before, (line, command) = parse.command_lines(fence)
         for earlier_line, earlier in before:
             self.one(earlier_line, earlier, 0, None, [[]])
-        port = self.port(command)
+        silent = fence.marks["serve"]  # the port of a program that does not say when it listens
+        port = silent or self.port(command)
         self.stop([server for server in self.servers if port and server.port == port])
         process = Process(command, self.top, self.env)
         self.servers.append(Server(process, self.where(line), port, fence.output))
-        poll(lambda: READY.search(process.printed) or process.ended(), self.limits.command)
-        ok = READY.search(process.printed) is not None
+        ready = lambda: answers(silent) if silent else READY.search(process.printed) is not None
+        poll(lambda: process.ended() or ready(), self.limits.command)
+        ok = not process.ended() and ready()
         problem = "it ended" if process.ended() else f"nothing within {self.limits.command} s"
         sentence = f"{shown(command)} says that it listens"
         self.report.check(ok, self.where(line), sentence, problem, process.lines()[-24:])

@@ -8,7 +8,8 @@ below it is kept true:
     not a listing: REASON   the fence is no file of this tree
     run, status N           the commands end, the last one with status N; `run` alone means 0
     serve                   the command goes on until a heading of level 2, a `stop`, or the next
-                            one that needs its port
+                            one that needs its port; ready when it says `listening on`
+    serve, port N           the same for a program that says nothing: ready when the port answers
     type: LINE              what the command reads
     not run: REASON         the commands cannot be run here
     the server also prints  what the last server prints later
@@ -103,6 +104,8 @@ class Text:
         word, colon, value = (part.strip() for part in words.partition(":"))
         if status := re.fullmatch(r"run, status (\d+)", words):
             return "run", int(status[1])
+        if port := re.fullmatch(r"serve, port (\d+)", words):
+            return "serve", int(port[1])
         if word not in MARKS or bool(value) != bool(MARKS[word]) or bool(colon) != bool(value):
             known = ", ".join(w + (f": {v.upper()}" if v else "") for w, v in MARKS.items())
             self.problems.append((line, f"<!-- {words} --> is no mark; the marks are: {known}"))

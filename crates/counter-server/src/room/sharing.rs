@@ -8,17 +8,16 @@ use common::flags::positive;
 /// Where the counter is kept.
 #[derive(Args, Clone, Debug)]
 pub struct Sharing {
-    /// Share the counter with all servers on this Redis; needs a build with --features redis
-    /// [default: keep it in memory, for this server alone]
-    #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
+    /// Share the counter with all servers on this Redis, also from REDIS_URL; needs a build with
+    /// --features redis [default: keep it in memory, for this server alone]
+    #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env = true)]
     pub redis: Option<String>,
 
     /// What the names of the keys in Redis begin with; servers with the same share a counter
     #[arg(long, value_name = "NAME", default_value = "counter")]
     pub redis_prefix: String,
 
-    /// Seconds between the signs of life to Redis; a server that gives none for one and a half
-    /// times as long is gone, and its users with it
+    /// Seconds between signs of life to Redis; who gives none for 1.5 times as long is gone
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = positive, allow_negative_numbers = true)]
     pub redis_heartbeat: Duration,
 }
