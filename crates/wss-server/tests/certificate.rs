@@ -55,6 +55,10 @@ fn of_the_future(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(2999, 1, 1);
 }
 
+fn for_no_host(params: &mut CertificateParams) {
+    params.subject_alt_names.clear();
+}
+
 fn for_another_host(params: &mut CertificateParams) {
     let other = CertificateParams::new(["example.org".into(), "192.0.2.1".into()]).unwrap();
     params.subject_alt_names = other.subject_alt_names;
@@ -232,6 +236,7 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
         ([key.clone(), not_a_certificate], "is damaged; get it anew"),
         (made(expired).into(), "expired on 2020-02-29; get it anew"),
         (made(of_the_future).into(), "is not valid before 2999-01-01; set"),
+        (made(for_no_host).into(), "for [], not for 127.0.0.1;"),
         (made(for_another_host).into(), r#"for ["example.org", "192.0.2.1"], not for 127.0.0.1;"#),
     ];
     for (number, (blocks, sentence)) in cases.iter().enumerate() {

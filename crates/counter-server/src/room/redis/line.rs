@@ -63,6 +63,8 @@ impl Redis {
     }
 
     async fn try_dial(&self) -> redis::RedisResult<Line> {
+        // The crate takes only an unbounded sender. The node empties it in every wait, and Redis
+        // hangs up on a subscriber that is 32 MB behind.
         let (send, pushes) = unbounded_channel();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
