@@ -18,6 +18,16 @@ pub struct Sharing {
     pub redis_prefix: String,
 
     /// Seconds between signs of life to Redis; who gives none for 1.5 times as long is gone
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = heartbeat, allow_negative_numbers = true)]
     pub redis_heartbeat: Duration,
+}
+
+/// Shorter ones would keep Redis busy with nothing else.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    positive(text).and_then(|heartbeat| match heartbeat < SHORTEST {
+        true => Err("give 0.1 seconds or more".to_owned()),
+        false => Ok(heartbeat),
+    })
 }

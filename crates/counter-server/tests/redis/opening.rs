@@ -34,6 +34,14 @@ async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
+    let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-heartbeat", "0.0005"];
+    let output = run(EXE, &args, "").await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("give 0.1 seconds or more"), "{said}");
+}
+
+#[tokio::test]
 async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
     let (one, two) = (RedisServer::start().await, RedisServer::start().await);
     for (redis, value) in [(&one, "11"), (&two, "22")] {

@@ -118,6 +118,96 @@ async fn an_emptied_redis_is_noticed_at_the_next_click_of_anybody() {
 }
 
 #[tokio::test]
+async fn a_redis_that_was_emptied_is_found_out_by_who_has_only_read_and_by_who_was_not_there() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let nodes =
+        [node(&redis, &flags).await, node(&redis, &flags).await, node(&redis, &flags).await];
+    let mut clients = clients(&nodes, 3).await;
+    (0..5).for_each(|_| clients[0].click("plus"));
+    for client in &mut clients {
+        client.hears_value(5).await;
+        client.hears_users(3).await;
+    }
+    // All have a new connection, over which no message has come.
+    let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    for client in &mut clients {
+        client.hears("the state once more", |told| told.values.ends_with(&[5, 5])).await;
+    }
+    nodes[2].signal(Signal::STOP);
+    let () = redis.command(&["FLUSHALL"]).await;
+    for n in 1..=20 {
+        clients[0].click("minus");
+        for client in &mut clients[..2] {
+            client.hears_value(-n).await;
+        }
+    }
+    nodes[2].signal(Signal::CONT);
+    clients[2].hears_value(-20).await;
+    for server in &nodes {
+        server.logged(LOST).await;
+    }
+}
+
+#[tokio::test]
+async fn two_restarts_while_a_server_is_out_do_not_hide_from_it_what_was_lost() {
+    let mut redis = RedisServer::start().await;
+    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    (0..5).for_each(|_| one.click("plus"));
+    one.hears_value(5).await;
+    two.hears_value(5).await;
+    b.signal(Signal::STOP);
+    redis.kill().await;
+    redis.restart().await;
+    one.hears_value(0).await;
+    for n in 1..=20 {
+        one.click("minus");
+        one.hears_value(-n).await;
+    }
+    let () = redis.command(&["SAVE"]).await;
+    redis.kill().await;
+    redis.restart().await;
+    b.signal(Signal::CONT);
+    two.hears_value(-20).await;
+    b.logged("Redis has lost data: the counter goes from 5 to -20").await;
+}
+
+#[tokio::test]
+async fn a_server_gives_up_its_connection_before_it_asks_for_another() {
+    let redis = RedisServer::start().await;
+    let server = node(&redis, &[]).await;
+    let mut client = Client::join(&server.url()).await;
+    let () = redis.command(&["CONFIG", "SET", "maxclients", "1"]).await;
+    redis.signal(Signal::STOP);
+    client.click("plus");
+    client.hears_error("out of date").await;
+    redis.signal(Signal::CONT);
+    let back = Instant::now();
+    client.hears("the way back", |told| told.values.len() > 1).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "back after {:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_is_stopped_as_quickly_while_redis_is_away_or_hangs() {
+    for hangs in [false, true] {
+        let mut redis = RedisServer::start().await;
+        let mut server = node(&redis, &["--close-timeout", "1"]).await;
+        let client = Client::join(&server.url()).await;
+        match hangs {
+            true => redis.signal(Signal::STOP),
+            false => redis.kill().await,
+        }
+        client.click("plus");
+        let began = Instant::now();
+        server.terminate();
+        assert!(server.exit().await.success());
+        // What closing takes, and one call.
+        assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
     let redis = RedisServer::start().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];

@@ -2,8 +2,8 @@ use testing::Program;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::node;
 use crate::redis_server::RedisServer;
+use crate::{EXE, node};
 
 #[tokio::test]
 async fn sixty_clients_at_three_servers_see_every_value_once_in_one_order() {
@@ -55,6 +55,25 @@ async fn a_newcomer_at_any_server_hears_the_value_of_all() {
 }
 
 #[tokio::test]
+async fn two_databases_of_one_redis_are_two_counters() {
+    let redis = RedisServer::start().await;
+    let mut clients = Vec::new();
+    for db in ["0", "1"] {
+        let url = redis.url() + db;
+        let server = Program::start(EXE, &["127.0.0.1:0", "--redis", &url]).await;
+        clients.push((Client::join(&server.url()).await, server));
+    }
+    for (action, clicks) in [("plus", 3), ("minus", 5)] {
+        let (client, _) = &mut clients[usize::from(action == "minus")];
+        (0..clicks).for_each(|_| client.click(action));
+        client.hears(action, |told| told.values.len() == 1 + clicks).await;
+    }
+    assert_eq!(clients[0].0.told().values, [0, 1, 2, 3]);
+    assert_eq!(clients[1].0.told().values, [0, -1, -2, -3, -4, -5]);
+    assert!(clients.iter().all(|(client, _)| client.told().users == 1));
+}
+
+#[tokio::test]
 async fn a_step_beyond_either_end_is_refused_by_redis_and_the_one_who_clicked_is_told() {
     let redis = RedisServer::start().await;
     for (end, beyond, back) in [(i64::MAX, "plus", "minus"), (i64::MIN, "minus", "plus")] {
@@ -86,8 +105,10 @@ async fn a_gap_in_the_numbers_leads_to_a_look_at_redis_and_not_at_the_message() 
     client.hears_value(1).await;
     let () = redis.command(&["HSET", "{counter}:counter", "value", "7"]).await;
     let () = redis.command(&["HINCRBY", "{counter}:counter", "seq", "3"]).await;
-    let news = r#"{"seq":99,"value":50,"clicks":"+","users":9,"of":{}}"#;
-    let () = redis.command(&["PUBLISH", "{counter}:news", news]).await;
+    let epoch: String = redis.command(&["HGET", "{counter}:counter", "epoch"]).await;
+    let news =
+        format!(r#"{{"epoch":"{epoch}","seq":99,"value":50,"clicks":"+","users":9,"of":{{}}}}"#);
+    let () = redis.command(&["PUBLISH", "{counter}:news:0", &news]).await;
     client.hears_value(7).await;
     client.click("plus");
     client.hears_value(8).await;
@@ -101,7 +122,7 @@ async fn a_message_that_makes_no_sense_ends_neither_the_server_nor_a_connection(
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;
     for junk in ["", "{", "[]", r#"{"seq":-1}"#, "\u{1b}[2J", r#"{"seq":1,"value":1e99}"#] {
-        let () = redis.command(&["PUBLISH", "{counter}:news", junk]).await;
+        let () = redis.command(&["PUBLISH", "{counter}:news:0", junk]).await;
     }
     server.logged("makes no sense").await;
     client.click("plus");

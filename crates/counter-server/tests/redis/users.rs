@@ -76,3 +76,20 @@ async fn heartbeats_keep_a_quiet_server_in_the_total() {
     assert_eq!(one.told().users, 2);
     assert!(http(b.address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n"));
 }
+
+#[tokio::test]
+async fn a_server_whose_lease_ended_too_early_says_at_once_that_it_is_still_there() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+    let mut one = Client::join(&a.url()).await;
+    let _two = Client::join(&b.url()).await;
+    one.hears_users(2).await;
+    // As a clock does that jumps ahead.
+    let () = redis.command(&["DEL", "{counter}:nodes"]).await;
+    one.click("plus");
+    one.hears_value(1).await;
+    one.hears_users(2).await;
+    let nodes: usize = redis.command(&["HLEN", "{counter}:nodes"]).await;
+    assert_eq!(nodes, 2);
+}

@@ -3,18 +3,43 @@
 -- Redis runs a script as if nothing else happened meanwhile. So the order in which clicks change
 -- the value is the order in which the changes are numbered and published.
 --
--- KEYS   the counter: value, seq, run, began · the nodes: "USERS LEASE_ENDS" by their names
+-- KEYS   the counter: value, seq, epoch, run · the nodes: "USERS LEASE_ENDS" by their names
+--        · the epochs that have ended: the last number that was kept of each
 -- ARGV   channel, node, its users, its lease in milliseconds (0: it leaves), clicks as "+-+…",
---        1 if the node has only now connected
--- Returns the news as JSON, the milliseconds until another node's lease ends, and which clicks
--- were refused, counted from 0.
+--        1 if the node has only now connected, the epoch and the number that it knows
+-- Returns the news as JSON, the milliseconds until another node's lease ends, which clicks were
+-- refused, counted from 0, and 1 if the node knows something that is lost.
 
-local counter, nodes = KEYS[1], KEYS[2]
+local counter, nodes, epochs = KEYS[1], KEYS[2], KEYS[3]
 local channel, node, lease, clicks = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5]
 
 -- The clock is Redis' own: those of the nodes need not agree.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Another Redis process than before, or none of our data: the newest changes may be lost. A new epoch
+-- begins, and of each that has ended it is noted how much was kept.
+local seq = tonumber(redis.call('HGET', counter, 'seq') or 0)
+local epoch, run = redis.call('HGET', counter, 'epoch'), nil
+if ARGV[6] == '1' then
+  run = redis.call('INFO', 'server'):match('run_id:(%x+)')
+end
+if not epoch or run and redis.call('HGET', counter, 'run') ~= run then
+  local ended = redis.call('HGETALL', epochs)
+  for i = 1, #ended, 2 do
+    redis.call('HSET', epochs, ended[i], math.min(seq, tonumber(ended[i + 1])))
+  end
+  if epoch then
+    redis.call('HSET', epochs, epoch, seq)
+  end
+  epoch = time[1] .. '.' .. time[2]
+  redis.call('HSET', counter, 'epoch', epoch, 'run', run or '')
+end
+local lost = 0
+if ARGV[7] ~= '' and ARGV[7] ~= epoch then
+  local kept = tonumber(redis.call('HGET', epochs, ARGV[7]) or 0)
+  lost = kept < tonumber(ARGV[8]) and 1 or 0
+end
 
 -- Redis numbers are exact only up to 2^53 in Lua, so the value never becomes one here.
 local done, refused = {}, {}
@@ -54,29 +79,16 @@ for i = 1, #all, 2 do
   end
 end
 
-local seq = tonumber(redis.call('HGET', counter, 'seq') or 0)
-
--- Another Redis process than before, which may have lost the newest changes: from here on it
--- counts anew, and every node can tell whether it knows more than Redis does.
-local past = ''
-if ARGV[6] == '1' then
-  local run = redis.call('INFO', 'server'):match('run_id:(%x+)') or ''
-  if redis.call('HGET', counter, 'run') ~= run then
-    redis.call('HSET', counter, 'run', run, 'began', seq)
-  end
-  past = string.format(',"run":"%s","began":%s', run, redis.call('HGET', counter, 'began'))
-end
-
 local publish = changed or #done > 0
 if publish then
   seq = redis.call('HINCRBY', counter, 'seq', 1)
 end
 local value = redis.call('HGET', counter, 'value') or '0'
 local news = string.format(
-  '{"seq":%.0f,"value":%s,"clicks":"%s","users":%d,"of":{%s}',
-  seq, value, table.concat(done), users, table.concat(of, ',')
+  '{"epoch":"%s","seq":%.0f,"value":%s,"clicks":"%s","users":%d,"of":{%s}}',
+  epoch, seq, value, table.concat(done), users, table.concat(of, ',')
 )
 if publish then
-  redis.call('PUBLISH', channel, news .. '}')
+  redis.call('PUBLISH', channel, news)
 end
-return { news .. past .. '}', (next_end or now + lease) - now, refused }
+return { news, (next_end or now + lease) - now, refused, lost }

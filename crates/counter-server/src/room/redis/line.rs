@@ -25,7 +25,7 @@ pub struct Redis {
     /// For messages: the URL may hold a password.
     pub address: String,
     script: Script,
-    keys: [String; 2],
+    keys: [String; 3],
     channel: String,
 }
 
@@ -46,14 +46,16 @@ impl Redis {
         let info = url.into_connection_info().map_err(usage)?;
         let address = info.addr().to_string();
         // Version 3 of its protocol carries answers and messages over one connection, in order.
+        let db = info.redis_settings().db();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Ok(Self {
             client: Client::open(info.set_redis_settings(settings)).map_err(usage)?,
             address,
             script: Script::new(include_str!("counter.lua")),
-            // In braces, so that a cluster keeps both in one place, where one script reaches them.
-            keys: ["counter", "nodes"].map(|key| format!("{{{prefix}}}:{key}")),
-            channel: format!("{{{prefix}}}:news"),
+            // In braces, so that a cluster keeps all in one place, where one script reaches them.
+            keys: ["counter", "nodes", "epochs"].map(|key| format!("{{{prefix}}}:{key}")),
+            // Channels are the same for all databases of a Redis, keys are not.
+            channel: format!("{{{prefix}}}:news:{db}"),
         })
     }
 
@@ -94,8 +96,8 @@ impl Redis {
     pub async fn call(
         &self,
         mut connection: MultiplexedConnection,
-        arguments: [String; 5],
-    ) -> Result<(Vec<u8>, u64, Vec<usize>), String> {
+        arguments: [String; 7],
+    ) -> Result<(Vec<u8>, u64, Vec<usize>, bool), String> {
         let mut call = self.script.prepare_invoke();
         call.key(&self.keys).arg(&self.channel).arg(&arguments);
         call.invoke_async(&mut connection).await.map_err(|error| explain(&error))

@@ -2,7 +2,8 @@
 //!
 //! Each change has a number, one higher than the change before. What is numbered as expected is
 //! followed, what is older is passed over, and where a number is missing Redis is asked for the
-//! present: the room then goes on from there, as a user does who fell off the tape.
+//! present: the room then goes on from there, as a user does who fell off the tape. Numbers of
+//! another epoch are of a Redis that may have lost some: there is nothing to compare, so it is asked.
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use crate::room::{AWAY, Room, Shared};
 /// What the script says, as a message to all nodes or as an answer to one.
 #[derive(Deserialize)]
 struct News<'a> {
+    epoch: &'a str,
     seq: u64,
     value: i64,
     /// What led to this value, as `+` and `-`.
@@ -22,11 +24,6 @@ struct News<'a> {
     /// The users of all nodes, and how many of them each node has.
     users: usize,
     of: HashMap<&'a str, usize>,
-    /// Only in the first answer over a connection: the Redis process, and the number of the last
-    /// change before it was first read.
-    run: Option<&'a str>,
-    #[serde(default)]
-    began: u64,
 }
 
 /// A node's place in the history of the counter.
@@ -37,16 +34,14 @@ pub struct Known {
     pub seq: u64,
     /// Something is missing: it is time to ask Redis for the present.
     pub stale: bool,
-    /// The number of the newest message over this connection.
-    published: u64,
-    /// The Redis process that said so; empty before the first answer.
-    run: String,
+    /// The epoch that `seq` is of; empty before the first answer.
+    pub epoch: String,
 }
 
 impl Known {
     /// Nothing yet.
     pub fn new(node: String) -> Self {
-        Self { node, seq: 0, stale: false, published: 0, run: String::new() }
+        Self { node, seq: 0, stale: false, epoch: String::new() }
     }
 
     /// Takes a message that was published.
@@ -59,10 +54,9 @@ impl Known {
                 return;
             }
         };
-        // Over one connection, messages come in order: a number that goes down is of a counter
-        // that was begun anew.
-        let in_order = news.seq > std::mem::replace(&mut self.published, news.seq);
-        if !in_order || news.seq > self.seq.saturating_add(1) {
+        // Our own lease has ended: it is time to say that we are still here.
+        self.stale |= !news.of.contains_key(&*self.node);
+        if news.epoch != self.epoch || news.seq > self.seq.saturating_add(1) {
             self.stale = true;
         } else if news.seq > self.seq {
             self.seq = news.seq;
@@ -73,42 +67,36 @@ impl Known {
         }
     }
 
-    /// Takes the answer to what was asked when `asked` was the newest number.
-    pub fn answer(&mut self, room: &Room, json: &[u8], asked: u64) -> Result<(), String> {
+    /// Takes an answer. `lost`: Redis no longer knows what we know.
+    pub fn answer(&mut self, room: &Room, json: &[u8], lost: bool) -> Result<(), String> {
         let news = News::parse(json)?;
-        let lost = match news.run {
-            // The first answer of the first connection.
-            Some(_) if self.run.is_empty() => false,
-            // Redis was started anew: did it remember as much as we do?
-            Some(run) if run != self.run => news.began < self.seq,
-            _ => news.seq < asked,
-        };
-        let first = news.run.is_some();
-        if let Some(run) = news.run {
-            run.clone_into(&mut self.run);
-            self.published = 0;
+        let before = self.seq;
+        let anew = news.epoch != self.epoch;
+        if anew {
+            news.epoch.clone_into(&mut self.epoch);
         }
         // Messages that were published after this answer may have come before it.
-        if news.seq <= self.seq && !first && !lost {
-            return Ok(());
+        if anew || news.seq > before {
+            self.seq = news.seq;
         }
-        let next = !first && news.seq == self.seq.saturating_add(1);
-        self.seq = news.seq;
         room.change(|shared| {
+            let back = shared.away.take().is_some();
             if lost {
-                warn!(
-                    "Redis has lost data: the counter goes from {} to {}",
-                    shared.value, news.value
-                );
+                let (old, new) = (shared.value, news.value);
+                warn!("Redis has lost data: the counter goes from {old} to {new}");
             }
-            shared.elsewhere = news.users_elsewhere(&self.node);
-            if next {
+            if anew || news.seq >= before {
+                shared.elsewhere = news.users_elsewhere(&self.node);
+            }
+            if !anew && news.seq == before.saturating_add(1) {
                 news.follow(shared);
-            } else if shared.value != news.value || shared.away.is_some() {
+            } else if (anew || news.seq > before) && shared.value != news.value {
                 news.tell_value(shared);
+            } else if back {
+                shared.tape.append(&Event::State { value: shared.value });
             }
-            if shared.away.take().is_some() {
-                info!("Redis is back: the counter is at {}", news.value);
+            if back {
+                info!("Redis is back: the counter is at {}", shared.value);
             }
         });
         Ok(())

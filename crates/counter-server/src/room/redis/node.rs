@@ -32,7 +32,9 @@ pub struct Node {
     users: Arc<Notify>,
     known: Known,
     /// The first connection, until the node starts.
-    line: Line,
+    line: Option<Line>,
+    /// This server is about to end.
+    leaving: bool,
 }
 
 /// What the script answers, the news left out.
@@ -56,7 +58,15 @@ impl Node {
         let redis = Redis::new(url, &sharing.redis_prefix)?;
         let line = redis.dial().await.map_err(|why| redis.unusable(&why))?;
         let known = Known::new(format!("{:016x}", fastrand::u64(..)));
-        Ok(Self { redis, heartbeat: sharing.redis_heartbeat, requests, users, known, line })
+        Ok(Self {
+            redis,
+            heartbeat: sharing.redis_heartbeat,
+            requests,
+            users,
+            known,
+            line: Some(line),
+            leaving: false,
+        })
     }
 
     /// Reads the counter, and from then on keeps `room` and Redis together.
@@ -65,18 +75,25 @@ impl Node {
     ///
     /// A sentence when the first call fails.
     pub async fn start(mut self, room: Arc<Room>) -> common::Result<()> {
-        let first = self.ask(&room, "", false).await;
+        let Some(mut line) = self.line.take() else { return Ok(()) };
+        let first = self.ask(&room, &mut line, "").await;
         first.map_err(|why| self.redis.unusable(&why))?;
         debug!("sharing the counter by way of Redis at {}", self.redis.address);
-        tokio::spawn(async move { self.run(&room).await });
+        tokio::spawn(async move { self.run(&room, line).await });
         Ok(())
     }
 
-    async fn run(mut self, room: &Room) {
-        while let Err(why) = self.session(room).await {
+    async fn run(mut self, room: &Room, mut line: Line) {
+        while let Err(why) = self.session(room, &mut line).await
+            && !self.leaving
+        {
             news::lost(room, &why);
-            let redial = self.redis.redial(self.line.new, |why| news::lost(room, why));
-            self.line = select! {
+            let useless = line.new;
+            // Not kept until there is another: it may be the last that Redis allows, and what is
+            // still published on it would pile up here.
+            drop(line);
+            let redial = self.redis.redial(useless, |why| news::lost(room, why));
+            line = select! {
                 line = redial => line,
                 () = refuse_all(&mut self.requests) => return,
             };
@@ -84,21 +101,20 @@ impl Node {
     }
 
     /// Goes on until this server leaves, or the connection is of no more use.
-    async fn session(&mut self, room: &Room) -> Result<(), String> {
+    async fn session(&mut self, room: &Room, line: &mut Line) -> Result<(), String> {
         let mut clicks = Clicks::new();
-        let mut leave = false;
         loop {
-            let answer = self.ask(room, &signs(&clicks), leave).await;
+            let answer = self.ask(room, line, &signs(&clicks)).await;
             settle(&mut clicks, answer.as_ref().ok());
             let wait = answer?.wait;
-            if leave {
+            if self.leaving {
                 return Ok(());
             }
             let beat = Instant::now() + wait.min(self.heartbeat);
             let mut request = None;
             while !self.known.stale && request.is_none() {
                 select! {
-                    push = self.line.pushes.recv() => hear(&mut self.known, room, push)?,
+                    push = line.pushes.recv() => hear(&mut self.known, room, push)?,
                     first = self.requests.recv() => request = first,
                     () = self.users.notified() => break,
                     () = sleep_until(beat) => break,
@@ -108,7 +124,7 @@ impl Node {
             while let Some(next) = request.take().or_else(|| self.requests.try_recv().ok()) {
                 match next {
                     Request::Click(action, refusals) => clicks.push((action, refusals)),
-                    Request::Leave => leave = true,
+                    Request::Leave => self.leaving = true,
                 }
                 if clicks.len() == QUEUE {
                     break;
@@ -118,37 +134,33 @@ impl Node {
     }
 
     /// Calls the script, and listens meanwhile.
-    async fn ask(&mut self, room: &Room, clicks: &str, leave: bool) -> Result<Answer, String> {
-        let asked = self.known.seq;
+    async fn ask(&mut self, room: &Room, line: &mut Line, clicks: &str) -> Result<Answer, String> {
         self.known.stale = false;
-        let users = if leave { 0 } else { room.shared.lock().users };
-        let lease = if leave { Duration::ZERO } else { self.heartbeat * 3 / 2 };
+        let users = if self.leaving { 0 } else { room.shared.lock().users };
+        let lease = if self.leaving { Duration::ZERO } else { self.heartbeat * 3 / 2 };
         let arguments = [
             self.known.node.clone(),
             users.to_string(),
             lease.as_millis().to_string(),
             clicks.to_owned(),
-            u8::from(self.line.new).to_string(),
+            u8::from(line.new).to_string(),
+            self.known.epoch.clone(),
+            self.known.seq.to_string(),
         ];
-        let answer = self.redis.call(self.line.connection.clone(), arguments);
+        let answer = self.redis.call(line.connection.clone(), arguments);
         tokio::pin!(answer);
-        let (json, wait, refused) = loop {
+        let (json, wait, refused, lost) = loop {
             select! {
                 answer = &mut answer => break answer?,
-                // Over a new connection, the answer comes first.
-                push = self.line.pushes.recv(), if !self.line.new => {
-                    hear(&mut self.known, room, push)?;
-                }
+                push = line.pushes.recv() => hear(&mut self.known, room, push)?,
             }
         };
         // What was published before the answer is before it in time, too.
-        while !self.line.new
-            && let Ok(push) = self.line.pushes.try_recv()
-        {
+        while let Ok(push) = line.pushes.try_recv() {
             hear(&mut self.known, room, Some(push))?;
         }
-        self.known.answer(room, &json, asked)?;
-        self.line.new = false;
+        self.known.answer(room, &json, lost)?;
+        line.new = false;
         Ok(Answer { wait: Duration::from_millis(wait), refused })
     }
 }
