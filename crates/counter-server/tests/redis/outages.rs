@@ -57,10 +57,12 @@ async fn a_redis_that_comes_back_without_its_data_counts_anew_and_the_log_says_s
     two.hears_value(5).await;
     redis.kill().await;
     redis.restart().await;
+    let back = Instant::now();
     for client in [&mut one, &mut two] {
         client.hears_value(0).await;
         client.hears_users(2).await;
     }
+    assert!(back.elapsed() < Duration::from_secs(2), "seen after {:?}", back.elapsed());
     for server in [&a, &b] {
         server.logged("Redis has lost data: the counter goes from 5 to 0").await;
     }
@@ -240,7 +242,8 @@ async fn connections_to_redis_that_are_cut_again_and_again_lose_no_click_in_sile
             let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", kind]).await;
         }
     }
-    all_is_accounted_for(&redis, &clients, clicking.await.unwrap()).await;
+    let told = all_is_accounted_for(&redis, &clients, clicking.await.unwrap()).await;
+    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
 }
 
 #[tokio::test]
