@@ -10,6 +10,8 @@
 
 /// Clients that remember what they heard.
 mod client;
+/// Redis comes back without its data, or with older data.
+mod losses;
 /// What goes wrong at the start, and rediss://.
 mod opening;
 /// Redis is stopped, slow, cut off or killed.
