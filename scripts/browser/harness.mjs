@@ -32,6 +32,13 @@ export async function until(what, read, wanted, limit = 8_000) {
   }
 }
 
+// Waits until an element's text is as wanted.
+export const shows = (page, selector, wanted, limit) =>
+  until(selector, () => page.locator(selector).textContent(), wanted, limit);
+
+// What Chromium writes while there is no server, and when a page gives up on a silent one.
+export const NO_SERVER = /WebSocket connection to 'ws:.*' failed:/;
+
 function within(limit, what, promise) {
   const timer = new AbortController();
   const late = sleep(limit, undefined, { signal: timer.signal })

@@ -13,7 +13,7 @@ import { join, resolve } from "node:path";
 import tls from "node:tls";
 import { parseArgs } from "node:util";
 import { withHashes } from "./csp.mjs";
-import { run, test, until } from "./harness.mjs";
+import { NO_SERVER, run, shows, test, until } from "./harness.mjs";
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -39,14 +39,10 @@ for (const name of ["hello-server", "wss-server", "time-server", "counter-server
 const ANY = "127.0.0.1:0"; // a free port
 const PAGES = ["hello.html", "time.html", "counter.html"];
 const HTML = `<img src=x onerror="window.pwned = true"><b>bold</b>`;
-// What Chromium writes while there is no server, and when the page gives up on a silent one.
-const NO_SERVER = /WebSocket connection to 'ws:.*' failed:/;
 // The longest values of an i64; a JavaScript number would round them.
 const LEAST = "-9223372036854775808", MOST = "9223372036854775807";
 
 const text = (page, selector) => () => page.locator(selector).textContent();
-const shows = (page, selector, wanted, limit) =>
-  until(selector, text(page, selector), wanted, limit);
 const connected = (page, limit) => shows(page, ".status", "Connected", limit);
 const greet = async (page, name) => {
   await page.getByLabel("What’s your name?").fill(name);

@@ -127,12 +127,11 @@ impl Crowd {
             self.turn(&mut ())?;
             self.open = self.clients.iter().filter(|client| client.stage == Stage::Open).count();
             bar.at(self.open as u64);
-            if self.stalled() {
+            if self.stalled()
+                && let Some(waits) = self.clients.iter().find(|client| client.stage != Stage::Open)
+            {
                 let why = format!("it said nothing for {} s", PATIENCE.as_secs());
-                let waits = self.clients.iter().find(|client| client.stage != Stage::Open);
-                return Err(
-                    waits.map_or(why.clone().into(), |client| client.target.no_counter(&why))
-                );
+                return Err(waits.target.no_counter(&why));
             }
         }
         self.connected = started.elapsed();

@@ -6,7 +6,7 @@ use clap::Args;
 use common::flags::positive;
 
 /// Where the counter is kept.
-#[derive(Args, Clone, Debug)]
+#[derive(Args)]
 pub struct Sharing {
     /// Share the counter with all servers on this Redis, also from REDIS_URL; needs a build with
     /// --features redis [default: keep it in memory, for this server alone]

@@ -4,7 +4,7 @@ use testing::Signal;
 
 use crate::client::Client;
 use crate::node;
-use crate::outages::clients;
+use crate::outages::{clients, two_at};
 use crate::redis_server::RedisServer;
 
 pub const LOST: &str = "Redis has lost data";
@@ -12,11 +12,7 @@ pub const LOST: &str = "Redis has lost data";
 #[tokio::test]
 async fn a_redis_that_comes_back_without_its_data_counts_anew_and_the_log_says_so() {
     let mut redis = RedisServer::start().await;
-    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
-    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
-    (0..5).for_each(|_| one.click("plus"));
-    one.hears_value(5).await;
-    two.hears_value(5).await;
+    let ([a, b], [mut one, mut two]) = two_at(&redis, 5).await;
     redis.kill().await;
     redis.restart().await;
     let back = Instant::now();
@@ -116,11 +112,7 @@ async fn a_redis_that_was_emptied_is_found_out_by_who_has_only_read_and_by_who_w
 #[tokio::test]
 async fn two_restarts_while_a_server_is_out_do_not_hide_from_it_what_was_lost() {
     let mut redis = RedisServer::start().await;
-    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
-    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
-    (0..5).for_each(|_| one.click("plus"));
-    one.hears_value(5).await;
-    two.hears_value(5).await;
+    let ([_a, b], [mut one, mut two]) = two_at(&redis, 5).await;
     b.signal(Signal::STOP);
     redis.kill().await;
     redis.restart().await;

@@ -11,11 +11,7 @@ use crate::redis_server::RedisServer;
 async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_all_is_as_before() {
     let mut redis =
         RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
-    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
-    (0..3).for_each(|_| one.click("plus"));
-    one.hears_value(3).await;
-    two.hears_value(3).await;
+    let ([a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
 
     redis.kill().await;
     for client in [&mut one, &mut two] {
@@ -135,6 +131,17 @@ async fn a_slow_redis_is_waited_for_and_one_that_is_too_slow_is_away() {
     let () = redis.command(&["DEBUG", "SLEEP", "2"]).await;
     let told = all_is_accounted_for(&redis, &clients, clicks + clicking.await.unwrap()).await;
     assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+}
+
+/// Two servers and a client at each, all of which have heard `value`.
+pub async fn two_at(redis: &RedisServer, value: i64) -> ([Program; 2], [Client; 2]) {
+    let nodes = [node(redis, &[]).await, node(redis, &[]).await];
+    let mut clients = [Client::join(&nodes[0].url()).await, Client::join(&nodes[1].url()).await];
+    (0..value).for_each(|_| clients[0].click("plus"));
+    for client in &mut clients {
+        client.hears_value(value).await;
+    }
+    (nodes, clients)
 }
 
 /// So many clients, spread over the servers.
