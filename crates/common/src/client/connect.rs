@@ -5,15 +5,17 @@ use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::MaybeTlsStream;
 use tungstenite::Message;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::error::{Error as WsError, TlsError};
 use tungstenite::handshake::client::Response;
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::socket::Keepalive;
 use crate::socket::Pings;
 use crate::socket::close::{close, close_frame};
 use crate::text::printable;
@@ -40,7 +42,7 @@ pub async fn connect(
     if url.starts_with("wss://") {
         return Err("this client does not encrypt; use wss-client for a wss:// URL".into());
     }
-    run(open(url, connect_async_with_config(url, None, true)).await?, conversation).await
+    run(open(url, plain(url)).await?, conversation).await
 }
 
 /// The same for a `wss://` URL, trusting what `connector` trusts.
@@ -61,21 +63,28 @@ pub async fn connect_tls(
     run(open(url, encrypted(url, connector)).await?, conversation).await
 }
 
-/// `connect_async_tls_with_config` would do, but for `wss://[::1]`: it hands native-tls the
-/// brackets too, and a host of that name is in no certificate.
+async fn plain(url: &str) -> std::result::Result<Opened, WsError> {
+    let request = url.into_client_request()?;
+    let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, request.uri().port_u16().unwrap_or(80))).await?;
+    stream.set_nodelay(true)?;
+    let stream = MaybeTlsStream::Plain(stream);
+    Socket::client_async(request, stream, WebSocketConfig::default(), Pings::default()).await
+}
+
+/// The host's name goes to the certificate check without the brackets of `wss://[::1]`.
 #[cfg(feature = "tls")]
 async fn encrypted(
     url: &str,
     connector: tokio_native_tls::TlsConnector,
 ) -> std::result::Result<Opened, WsError> {
-    let request = tungstenite::client::IntoClientRequest::into_client_request(url)?;
-    let host = request.uri().host().unwrap_or_default();
-    let host = host.trim_matches(['[', ']']).to_owned();
-    let port = request.uri().port_u16().unwrap_or(443);
-    let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await?;
+    let request = url.into_client_request()?;
+    let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, request.uri().port_u16().unwrap_or(443))).await?;
     stream.set_nodelay(true)?;
-    let stream = connector.connect(&host, stream).await.map_err(TlsError::from)?;
-    tokio_tungstenite::client_async(request, MaybeTlsStream::NativeTls(stream)).await
+    let stream = connector.connect(host, stream).await.map_err(TlsError::from)?;
+    let stream = MaybeTlsStream::NativeTls(stream);
+    Socket::client_async(request, stream, WebSocketConfig::default(), Pings::default()).await
 }
 
 async fn run(
@@ -87,7 +96,7 @@ async fn run(
     result
 }
 
-type Opened = (WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>, Response);
+type Opened = (Socket, Response);
 
 async fn open(
     url: &str,
@@ -98,7 +107,7 @@ async fn open(
     }
     // The future of a TLS connect is large; it is needed once.
     match timeout(OPEN_TIMEOUT, Box::pin(connecting)).await {
-        Ok(Ok((websocket, _response))) => Ok(Keepalive::new(websocket, Pings::default())),
+        Ok(Ok((socket, _response))) => Ok(socket),
         Ok(Err(error)) => Err(explain(url, &error)),
         Err(_) => Err(format!(
             "no answer from {url} within {} s; is it the right address?",
