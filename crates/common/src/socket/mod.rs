@@ -32,6 +32,11 @@ pub use pings::Pings;
 pub type Socket = Keepalive<MaybeTlsStream<TcpStream>>;
 
 impl Socket {
+    /// Whether the connection is TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        !matches!(self.get_ref(), MaybeTlsStream::Plain(_))
+    }
+
     /// The address of the peer, for a log line.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         let stream = match self.get_ref() {

@@ -50,18 +50,16 @@ fn another(pem: &Path) -> String {
     }
 }
 
-/// Whether key and certificate were made together. A private key repeats its public half: RSA's
-/// modulus (RFC 8017, A.1.2) or the point on the curve (RFC 5915) stands in both, byte by byte.
-/// Other kinds need not repeat it; of these the algorithm must agree, and the rest is left to the
-/// TLS library.
-pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
+/// Whether key and certificate may have been made together. RSA's modulus stands in both, byte by
+/// byte (RFC 8017, A.1.2). Of other keys the algorithm must agree, and the rest is for the TLS
+/// library to say: a key need not hold its public half, nor in the same form (RFC 5915, section 3).
+pub(crate) fn may_fit(certificate: &Pem, key: &Pem) -> bool {
     let Some(certificate) = parse(certificate) else {
         return false;
     };
     let public = certificate.public_key().parsed();
     let shared = match &public {
         Ok(PublicKey::RSA(rsa)) => rsa.modulus,
-        Ok(PublicKey::EC(point)) => point.data(),
         _ => certificate.public_key().algorithm.algorithm.as_bytes(),
     };
     let mut windows = key.contents().windows(shared.len().max(1));
