@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use crate::report::{Report, Run, Timeline};
-use crate::text::{grouped, time};
+use crate::results::{Results, Run, Timeline};
+use crate::summary::{grouped, time};
 
 /// Both panels' left edge, width and height, and where each begins.
 const LEFT: f64 = 80.0;
@@ -19,12 +19,12 @@ const TOP: [f64; 2] = [110.0, 380.0];
 /// Bars of the upper panel for each factor of ten.
 const BARS: f64 = 12.0;
 
-/// Draws a report; nothing but its title if nothing was delivered.
-pub fn svg(report: &Report) -> String {
+/// Draws the results; nothing but its title if nothing was delivered.
+pub fn svg(results: &Results) -> String {
     let mut svg = String::from(HEAD);
-    let title = report.title();
+    let title = results.title();
     label(&mut svg, LEFT, 28.0, "start", "t", &title);
-    match &report.run {
+    match &results.run {
         Some(run) => {
             latencies(&mut svg, run);
             deliveries(&mut svg, &run.timeline, run.deliveries_per_second);

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use common::Result;
-
-use crate::report::Used;
+use serde::Serialize;
 
 /// A process to watch.
 pub struct Process {
@@ -21,6 +20,16 @@ pub struct Cpu {
     pub user: f64,
     /// In the kernel, for the program.
     pub system: f64,
+}
+
+/// CPU time that a process used while the run lasted. The fields' names are the JSON's.
+#[derive(Serialize)]
+pub struct Used {
+    /// Of one core.
+    pub cpu_share: f64,
+    pub cpu_us_per_delivery: Option<f64>,
+    pub user_us_per_delivery: Option<f64>,
+    pub system_us_per_delivery: Option<f64>,
 }
 
 impl Process {
