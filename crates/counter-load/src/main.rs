@@ -60,7 +60,7 @@ fn run(args: &Args) -> Result<()> {
         write(file, &results.to_json()?)?;
     }
     if let Some(file) = &args.chart {
-        write(file, &chart::svg(&results))?;
+        write(file, &chart::svg(&results)?)?;
     }
     match results.problem {
         // Who presses Ctrl-C has the results and knows why there are few.

@@ -145,7 +145,12 @@ fn well_formed(xml: &str) {
         let (tag, text) = part.split_once('>').unwrap();
         assert!(!text.contains('>'));
         for entity in text.split('&').skip(1) {
-            assert!(["amp;", "lt;"].iter().any(|known| entity.starts_with(known)), "{text}");
+            assert!(
+                ["amp;", "lt;", "gt;", "apos;", "quot;"]
+                    .iter()
+                    .any(|known| entity.starts_with(known)),
+                "{text}"
+            );
         }
         if let Some(name) = tag.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name), "{xml}");
