@@ -116,22 +116,21 @@ impl<'a> Watch<'a> {
     pub fn used(&self, deliveries: u64) -> (Option<Used>, Option<Used>) {
         let seconds = self.began.elapsed().as_secs_f64();
         let each = |cpu: f64| (deliveries > 0).then(|| cpu * 1e6 / deliveries as f64);
+        let used = |cpu: f64| Used {
+            cpu_share: cpu / seconds,
+            cpu_us_per_delivery: each(cpu),
+            user_us_per_delivery: None,
+            system_us_per_delivery: None,
+        };
         let server = self.server.and_then(|server| {
             let (then, now) = (self.server_cpu?, server.cpu().ok()?);
             let (user, system) = (now.user - then.user, now.system - then.system);
             Some(Used {
-                cpu_share: (user + system) / seconds,
-                cpu_us_per_delivery: each(user + system),
                 user_us_per_delivery: each(user),
                 system_us_per_delivery: each(system),
+                ..used(user + system)
             })
         });
-        let own = self.own_cpu.zip(own_cpu()).map(|(then, now)| Used {
-            cpu_share: (now - then) / seconds,
-            cpu_us_per_delivery: each(now - then),
-            user_us_per_delivery: None,
-            system_us_per_delivery: None,
-        });
-        (server, own)
+        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| used(now - then)))
     }
 }
