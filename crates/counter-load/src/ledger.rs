@@ -41,8 +41,8 @@ pub struct Account {
     pub seen: u64,
     /// How many values it missed.
     pub skipped: u64,
-    /// Whether it got a value once more, and another one in between.
-    returned: bool,
+    /// Whether it was told of a click in the other direction.
+    went_back: bool,
     /// From a click to its copy, whoever clicked.
     pub latencies: Latencies,
 }
@@ -78,8 +78,8 @@ pub struct Ledger {
     pub deliveries: u64,
     /// How many of them in each slice of time.
     pub timeline: Vec<u64>,
-    /// How many clients got a value once more, and another one in between.
-    returned: usize,
+    /// How many clients were told of a click in the other direction.
+    went_back: usize,
     /// What should not have come.
     pub faults: Faults,
     /// When the run began.
@@ -94,7 +94,7 @@ impl Ledger {
     /// A ledger for `clients` that all have the value `base`.
     pub fn new(clients: usize, base: i64, step: i64, barrier: bool) -> Result<Self> {
         // Two digits for each of the many, three for all.
-        let account = Account { seen: 0, skipped: 0, returned: false, latencies: histogram(2)? };
+        let account = Account { seen: 0, skipped: 0, went_back: false, latencies: histogram(2)? };
         Ok(Self {
             base,
             step,
@@ -107,7 +107,7 @@ impl Ledger {
             last: histogram(3)?,
             deliveries: 0,
             timeline: Vec::new(),
-            returned: 0,
+            went_back: 0,
             faults: Faults::default(),
             began: 0,
             ended: 0,
@@ -158,10 +158,11 @@ impl Ledger {
         }
         if number < account.seen {
             self.faults.backwards += 1;
-            // What comes late was skipped before that.
-            if account.skipped == 0 && !account.returned {
-                account.returned = true;
-                self.returned += 1;
+            // One step back, to a value that it has had: what comes late was skipped before, and
+            // where data were lost, it is more than a step.
+            if number + 1 == account.seen && account.skipped == 0 && !account.went_back {
+                account.went_back = true;
+                self.went_back += 1;
             }
             return;
         }
@@ -212,10 +213,10 @@ impl Ledger {
         self.clicks.is_empty()
     }
 
-    /// Fails if somebody else clicked: there is a value that nobody here clicked for, or the same
-    /// one came to everybody twice with another in between, as when one clicks back.
+    /// Fails if somebody else clicked: there is a value that nobody here clicked for, or everybody
+    /// was told of a click in the other direction.
     pub fn check_others(&self) -> Result<()> {
-        match self.faults.unasked > 0 || self.returned == self.accounts.len() {
+        match self.faults.unasked > 0 || self.went_back == self.accounts.len() {
             true => Err(SOMEBODY_ELSE.into()),
             false => Ok(()),
         }

@@ -31,6 +31,7 @@ pub struct Server {
     /// The close code of each client that has said goodbye.
     pub goodbyes: mpsc::UnboundedReceiver<u16>,
     /// Told of every plus.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "of use where there are signals"))]
     pub plus: Arc<Notify>,
 }
 
