@@ -28,7 +28,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use clap::Parser;
 use common::Result;
@@ -38,6 +37,7 @@ use signal_hook::flag;
 use crate::args::Args;
 use crate::bar::Bar;
 use crate::checks::Checks;
+use crate::clock::micros;
 use crate::crowd::{Crowd, nobody};
 use crate::load::Plan;
 use crate::process::{Process, Watch};
@@ -111,12 +111,11 @@ fn measure(
 
 /// Keeps the connections open, and does nothing with them.
 fn wait(crowd: &mut Crowd, args: &Args, stop: &AtomicBool) -> Result<()> {
-    let began = Instant::now();
-    let duration = args.duration().unwrap_or_default();
-    let bar = Bar::new("waiting", duration.as_micros() as u64);
-    while began.elapsed() < duration && !stop.load(Ordering::Relaxed) {
+    let (began, duration) = (clock::now(), micros(args.duration().unwrap_or_default()));
+    let bar = Bar::new("waiting", duration);
+    while clock::now() - began < duration && !stop.load(Ordering::Relaxed) {
         crowd.turn(nobody)?;
-        bar.at(began.elapsed().as_micros() as u64);
+        bar.at(clock::now() - began);
     }
     Ok(())
 }
