@@ -98,6 +98,8 @@ async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
 async fn a_client_that_stood_still_itself_does_not_call_the_server_silent() {
     let flags = ["--rate=10", "--seconds=1"];
     let run = Running::start("stood_still.json", Manners::Good, &flags).await;
+    // The first click is answered, and the next one is not due.
+    sleep(Duration::from_millis(50)).await;
     run.stop(Duration::from_millis(10_500)).await;
     run.signal(Signal::CONT);
     let (output, report, _server) = run.end().await;
