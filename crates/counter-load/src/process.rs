@@ -77,10 +77,11 @@ impl Process {
 /// How many units of `/proc`'s times are a second.
 fn ticks() -> f64 {
     #[cfg(unix)]
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    {
+        rustix::param::clock_ticks_per_second() as f64
+    }
     #[cfg(not(unix))]
-    let ticks = 100.0;
-    ticks
+    100.0
 }
 
 /// Our own CPU time so far, in seconds, where the system tells it exactly.
