@@ -8,6 +8,7 @@ use crate::ledger::{Ledger, SOMEBODY_ELSE};
 /// The warm-up's clicks are checked, too.
 #[derive(Default, Serialize)]
 pub struct Checks {
+    /// Nothing is wrong, and the run did not break off.
     pub passed: bool,
     pub clients: usize,
     pub clicks: u64,
@@ -42,7 +43,6 @@ impl Checks {
         let first = crowd.clients.first().map(|client| client.value);
         checks.end_value =
             first.filter(|first| crowd.clients.iter().all(|client| client.value == *first));
-        checks.passed = checks.problem().is_none();
         checks
     }
 

@@ -106,6 +106,9 @@ fn measure(
     // Values that are missing in the end may be missing because the run broke off.
     let broke_off = result.err().map(|error| error.to_string());
     results.problem = broke_off.or_else(|| results.checks.as_ref()?.problem());
+    if let Some(checks) = &mut results.checks {
+        checks.passed = results.problem.is_none();
+    }
     Ok(results)
 }
 

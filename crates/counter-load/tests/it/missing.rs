@@ -16,7 +16,9 @@ async fn when_somebody_else_clicks_the_report_says_so() {
                 let sentence =
                     "somebody else clicked meanwhile; load a counter that nobody else uses\n";
                 assert_eq!(stderr(&output), sentence, "{case}");
-                assert!(stdout(&output).contains(&format!("problem      {sentence}")), "{case}");
+                let text = stdout(&output);
+                assert!(text.contains(&format!("problem      {sentence}")), "{case}");
+                assert!(text.contains("NOT as it should be"), "{case}");
             }
         }
     }
