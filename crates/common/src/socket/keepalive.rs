@@ -70,6 +70,9 @@ struct Inner<S> {
     ahead: VecDeque<Result<Message, Error>>,
 }
 
+/// A step of writing.
+type Write<S> = fn(&mut Inner<S>, &mut Context<'_>) -> Poll<Result<(), Error>>;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// A WebSocket on `stream`, whose opening handshake is done, kept alive from now on. `unread`
     /// is what was read from the stream behind the handshake. Of `config`, the sizes of the
@@ -130,11 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     }
 
     /// `write`, while the peer is read and kept alive, or given up.
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: fn(&mut Inner<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
-    ) -> Poll<Result<(), Error>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, write: Write<S>) -> Poll<Result<(), Error>> {
         let waker = waker_ref(&self.wakes);
         let connection = &mut Context::from_waker(&waker);
         if let Poll::Ready(written) = write(&mut self.inner, connection) {

@@ -40,39 +40,29 @@ pub enum Trust {
 pub fn acceptor(pem: &Path, host: &str) -> Result<tokio_native_tls::TlsAcceptor> {
     let file = pem.display();
     let remedy = format!("run scripts/make-cert {file}, or leave out --cert");
-    let (keys, blocks) = certificate::read(pem, &remedy)?;
+    let (keys, mut chain) = certificate::read(pem, &remedy)?;
     let key = only_key(pem, &keys)?;
     // The blocks may stand in any order, so it is the key that tells the server's own certificate
     // from those of the authorities above it. TLS wants the own one first.
-    let mut fault = format!(
-        "the key in {file} is not that of its certificate; \
-         put the two that were made together into one file"
-    );
-    let candidates = blocks.iter().enumerate();
-    for (place, own) in candidates.filter(|(_, block)| certificate::may_fit(block, key)) {
-        let mut chain = blocks.clone();
-        chain.remove(place);
-        chain.insert(0, own.clone());
-        match build(&chain, key) {
-            Ok(acceptor) => {
-                certificate::check(pem, own, host)?;
-                warn_if_others_can_read(pem);
-                return Ok(acceptor.into());
-            }
-            // OpenSSL's "key values mismatch": that of another certificate.
-            Err(error) if error.to_string().contains("mismatch") => {}
-            Err(error) => fault = unusable(pem, &error),
-        }
-    }
-    Err(fault.into())
-}
+    let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
+        return Err(format!(
+            "the key in {file} is not that of its certificate; \
+             put the two that were made together into one file"
+        )
+        .into());
+    };
+    let own = chain.remove(own);
+    certificate::check(pem, &own, host)?;
+    chain.insert(0, own);
+    warn_if_others_can_read(pem);
 
-fn build(chain: &[Pem], key: &Pem) -> std::result::Result<TlsAcceptor, native_tls::Error> {
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
-    let chain = pem::encode_many_config(chain, lines);
+    let chain = pem::encode_many_config(&chain, lines);
     let key = pem::encode_config(key, lines);
-    let identity = Identity::from_pkcs8(chain.as_bytes(), key.as_bytes())?;
-    TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build()
+    let acceptor = Identity::from_pkcs8(chain.as_bytes(), key.as_bytes()).and_then(|identity| {
+        TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build()
+    });
+    Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
 }
 
 /// The key, if it is the only one and of the one kind that native-tls reads.

@@ -23,6 +23,8 @@ mod listen;
 mod logging;
 /// Which pages may connect.
 mod origins;
+/// What is printed, and when nobody reads it.
+mod output;
 /// SIGINT and SIGTERM.
 #[cfg(unix)]
 mod shutdown;
