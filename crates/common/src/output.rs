@@ -15,6 +15,10 @@ const WAITING: usize = 1 << 20;
 /// How long the end of the program waits for whoever reads.
 const END: Duration = Duration::from_secs(1);
 
+/// How long the thread rests after it has written: it takes twenty lines at once then, where a
+/// thousand conversations a second are printed, and is not woken for each.
+const REST: Duration = Duration::from_millis(1);
+
 static STDOUT: OnceLock<Output> = OnceLock::new();
 static STDERR: OnceLock<Output> = OnceLock::new();
 
@@ -31,6 +35,8 @@ struct Lines {
     lost: u64,
     /// The thread has taken what waited, and writes it.
     writing: bool,
+    /// The thread waits to be woken.
+    asleep: bool,
 }
 
 pub(crate) fn stdout() -> &'static Output {
@@ -57,6 +63,9 @@ impl Output {
                 let batch = output.next_batch();
                 // Nobody may be there to read it any more.
                 _ = stream.write_all(&batch).and_then(|()| stream.flush());
+                output.lock().writing = false;
+                output.changed.notify_all();
+                thread::sleep(REST);
             }
         });
         Self::default()
@@ -64,12 +73,11 @@ impl Output {
 
     fn next_batch(&self) -> Vec<u8> {
         let mut lines = self.lock();
-        lines.writing = false;
-        self.changed.notify_all();
         while lines.waiting.is_empty() {
+            lines.asleep = true;
             lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
         }
-        lines.writing = true;
+        (lines.asleep, lines.writing) = (false, true);
         let mut batch = std::mem::take(&mut lines.waiting);
         if lines.lost > 0 {
             batch.extend(format!("({} lines were lost)\n", lines.lost).bytes());
@@ -91,7 +99,9 @@ impl Write for &Output {
             now.lost += 1;
         } else {
             now.waiting.extend(lines);
-            self.changed.notify_all();
+            if std::mem::take(&mut now.asleep) {
+                self.changed.notify_all();
+            }
         }
         Ok(lines.len())
     }
