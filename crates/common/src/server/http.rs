@@ -211,7 +211,8 @@ pub(super) fn set(answer: &mut Response, name: HeaderName, value: &'static str) 
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
-fn html(page: Bytes) -> Response {
+/// A page, with the headers that keep it what it is.
+pub fn html(page: Bytes) -> Response {
     let mut answer = Response::new(page);
     set(&mut answer, header::CONTENT_TYPE, "text/html; charset=utf-8");
     // The page comes with the program: a new program must not meet an old page.

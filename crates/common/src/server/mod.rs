@@ -63,6 +63,7 @@ use futures_util::future::BoxFuture;
 use tungstenite::http::HeaderMap;
 
 pub use flags::Flags;
+pub use http::html;
 pub use request::{Request, Response, respond};
 
 use crate::{Result, Socket};
