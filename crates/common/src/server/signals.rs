@@ -14,8 +14,10 @@ pub(super) fn signals(stop: CancellationToken) -> Result<impl Future<Output = ()
     let next = next()?;
     Ok(async move {
         next.await;
-        // In this order: a log line may take its time.
+        // In this order, and not before those who hear of it have had their turn on this thread:
+        // a log line that nobody reads may hold it up.
         stop.cancel();
+        tokio::task::yield_now().await;
         info!("shutting down; a second signal ends at once");
     })
 }
