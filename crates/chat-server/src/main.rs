@@ -3,37 +3,35 @@
 //! Run `cargo run -p chat-server`, and in another shell `cargo run -p chat-server -- --invite Ada`,
 //! which prints a link for your browser.
 
-mod clerk;
 mod pass;
 mod room;
+mod store;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Parser;
-use common::fanout::Fanout;
 use common::server::{Response, flags, html, respond};
 use common::{CloseWith, Flags, Request, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultKeyedRateLimiter, Quota};
-use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
-use tokio::{select, time::timeout};
+use parking_lot::Mutex;
+use tokio::{select, task::block_in_place, time::sleep};
 use tungstenite::http::{HeaderValue, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::clerk::Job;
 use crate::pass::{Key, Pass};
-use crate::room::{Event, Room, Visit};
+use crate::room::{Event, Said, Visit};
+use crate::store::Store;
 
 const PAGE: &str = include_str!("../../../web/chat.html");
 
-/// How long the names of people and rooms may be, and what is said; in characters.
+/// How long the names of people and of rooms may be, in characters.
 const NAME: usize = 32;
-const TEXT: usize = 1000;
 
 /// How long a pass holds: until tomorrow.
 const VALID: Duration = Duration::from_secs(24 * 3600);
@@ -41,36 +39,11 @@ const VALID: Duration = Duration::from_secs(24 * 3600);
 /// How many messages of a connection are refused before it is closed.
 const PATIENCE: usize = 20;
 
-/// What a visitor says: `{"action":"say","id":"1","text":"Hi"}`. The id is the sender's choice; one
-/// who heard no answer says the same again, under the same id.
-#[derive(Deserialize)]
-#[serde(tag = "action", rename_all = "lowercase")]
-enum Action {
-    Say { id: String, text: String },
-}
-
 struct Chat {
     key: Key,
-    jobs: mpsc::Sender<Job>,
+    store: Mutex<Store>,
     /// By name: several connections of one person share one bucket of tokens.
     limiter: DefaultKeyedRateLimiter<String>,
-}
-
-impl Chat {
-    /// Reads what `name` says, unless it says too much at once.
-    fn read(&self, name: &String, json: &[u8]) -> std::result::Result<Action, &'static str> {
-        self.limiter.check_key(name).map_err(|_| "wait a little, then say it again")?;
-        let form = r#"say {"action":"say","id":"1","text":"Hi"}"#;
-        let action = serde_json::from_slice(json).map_err(|_| form)?;
-        let Action::Say { id, text } = &action;
-        if !(1..=NAME).contains(&id.len()) {
-            return Err("an id has 1 to 32 bytes");
-        }
-        if text.trim().is_empty() || text.chars().count() > TEXT {
-            return Err("a text has 1 to 1000 characters, and not only blanks");
-        }
-        Ok(action)
-    }
 }
 
 /// Looks at each request before it is answered: the page is for all, a room for who has a pass.
@@ -106,47 +79,36 @@ fn is_room(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-async fn visit(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
-    let expired = CloseWith(CloseCode::Policy, "the pass has expired; ask for another");
-    let Some(pass) = chat.key.check(&request) else { return Err(expired.into()) };
+async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
+    let expired = "the pass has expired; ask for another";
+    let pass = chat.key.check(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
     let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
     drop(request);
-    let (reply, room) = oneshot::channel();
-    chat.jobs.send(Job::Open(pass.room.clone(), reply)).await?;
     let full = CloseWith(CloseCode::Again, "too many rooms are in use; come back later");
-    let room = room.await?.ok_or(full)?;
-    // Registered, until this is dropped
+    // A disk may be slow: other conversations of this thread move to another.
+    let room = block_in_place(|| chat.store.lock().room(&pass.room))?.ok_or(full)?;
+    // Register; it is unregistered when this is dropped, however the conversation ends.
     let _visit = Visit::new(&room, &pass.name);
-    timeout(pass.left(), talk(socket, &pass, since, &room, &chat))
-        .await
-        .unwrap_or(Err(expired.into()))
-}
-
-async fn talk(
-    socket: &mut Socket,
-    pass: &Pass,
-    since: Option<i64>,
-    room: &Arc<Fanout<Room>>,
-    chat: &Chat,
-) -> Result<()> {
-    // What was said goes first, then what is said: nothing is lost between, and nothing comes twice.
+    // What was said goes first, then what is said: nothing is lost between, nothing comes twice.
     let (mut user, greeting) =
         room.subscribe_with(|room, to_one| room.greet(&pass.name, since, to_one));
     socket.send_encoded(greeting).await?;
+    let mut expiry = pin!(sleep(pass.left()));
     let mut refused = 0;
     loop {
         select! {
             biased;
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                match chat.read(&pass.name, &message.into_data()) {
-                    // The sender hears it with all others, once it is written down.
-                    Ok(Action::Say { id, text }) => {
-                        let (room, to, name) = (pass.room.clone(), room.clone(), pass.name.clone());
-                        chat.jobs.send(Job::Say { room, to, name, id, text }).await?;
-                    }
+                let said = match chat.limiter.check_key(&pass.name) {
+                    Ok(()) => Said::from_json(&message.into_data()),
+                    Err(_) => Err("wait a little, then say it again"),
+                };
+                match said {
+                    // The sender hears it with all others.
+                    Ok(said) => block_in_place(|| chat.store.lock().say(&pass, &room, &said))?,
                     Err(_) if refused == PATIENCE => {
-                        return Err(CloseWith(CloseCode::Policy, "too many messages were refused").into());
+                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
                     }
                     Err(message) => {
                         refused += 1;
@@ -155,6 +117,7 @@ async fn talk(
                 }
             }
             frames = user.recv() => socket.send_encoded(frames).await?,
+            () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
         }
     }
 }
@@ -205,14 +168,14 @@ async fn run() -> Result<()> {
         common::text::say(&invite(flags, &key, name)?);
         return Ok(());
     }
-    let jobs = clerk::start(&flags.data.join("chat.db"))?;
+    let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
-    let chat = Arc::new(Chat { key, jobs, limiter });
+    let chat = Arc::new(Chat { key, store, limiter });
     let door = Arc::clone(&chat);
     Server::new(flags.flags)
         .page(PAGE)
         .process_request(move |request, _| process_request(&door, request))
-        .serve(move |socket, request| Box::pin(visit(socket, request, Arc::clone(&chat))))
+        .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
         .await
 }
 

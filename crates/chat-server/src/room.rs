@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use common::fanout::{Fanout, Frames, State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tungstenite::Message;
 
 /// How many messages a room holds, for who comes back.
@@ -16,6 +16,10 @@ const SHOWN: usize = 50;
 /// How many of those who are here are named. To name a thousand to a thousand, each time that one
 /// of them comes, would be a million names.
 const NAMED: usize = 50;
+
+/// How long an id may be, in bytes, and a text, in characters.
+const ID: usize = 32;
+const TEXT: usize = 1000;
 
 /// What the server says.
 #[derive(Serialize)]
@@ -38,6 +42,33 @@ impl Event<'_> {
     pub fn to_message(&self) -> Message {
         // Strings and integers under fixed names: there is nothing here that JSON cannot say.
         Message::text(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+/// What a visitor says: `{"id":"1","text":"Hi"}`. The id is the sender's choice; one who hears no
+/// answer says the same again, under the same id.
+#[derive(Deserialize)]
+pub struct Said {
+    pub id: String,
+    pub text: String,
+}
+
+impl Said {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the sender, which repeats nothing of it.
+    pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
+        let form = r#"say it as {"id":"1","text":"Hi"}"#;
+        let said: Self = serde_json::from_slice(json).map_err(|_| form)?;
+        if !(1..=ID).contains(&said.id.len()) {
+            return Err("an id has 1 to 32 bytes");
+        }
+        if said.text.trim().is_empty() || said.text.chars().count() > TEXT {
+            return Err("a text has 1 to 1000 characters, and not only blanks");
+        }
+        Ok(said)
     }
 }
 

@@ -61,7 +61,7 @@ async fn a_thousand_visits_leave_no_task_behind() {
         match visit % 5 {
             0 => {}
             1 => raw.write(&HANDSHAKE[..50]).await,
-            2 => raw.write("GET / HTTP/1.1\r\n\r\n").await,
+            2 => raw.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await,
             3 => raw.write(HANDSHAKE).await,
             _ => {
                 raw.write(HANDSHAKE).await;

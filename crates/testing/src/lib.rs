@@ -24,6 +24,8 @@ mod raw;
 pub mod usage;
 
 pub use peer::Peer;
+#[cfg(unix)]
+pub use program::kill;
 pub use program::{Program, run};
 pub use raw::{HANDSHAKE, Raw, frame, http};
 

@@ -105,8 +105,7 @@ impl Program {
     /// Sends a signal, for example `Signal::TERM`.
     #[cfg(unix)]
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        kill(self.pid(), signal);
     }
 
     /// Sends SIGTERM.
@@ -124,6 +123,13 @@ impl Program {
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
+}
+
+/// Sends a signal to a process that has not been waited for.
+#[cfg(unix)]
+pub fn kill(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Runs `exe` to its end with `input` on stdin.

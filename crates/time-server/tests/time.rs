@@ -86,7 +86,7 @@ async fn a_client_that_talks_is_closed_with_1003() {
 #[tokio::test]
 async fn the_page_is_at_the_root() {
     let server = start(&[]).await;
-    let answer = testing::http(server.address, "GET / HTTP/1.1\r\n\r\n").await;
+    let answer = testing::http(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.ends_with(include_str!("../../../web/time.html")));
 }
 

@@ -56,13 +56,13 @@ async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connecti
     let mut ada = chat.visit("lobby", "Ada").await;
     greeting(&mut ada).await;
     let long = "x".repeat(1001);
-    let say = |id: &str, text: &str| json!({"action": "say", "id": id, "text": text}).to_string();
+    let say = |id: &str, text: &str| json!({"id": id, "text": text}).to_string();
     for message in [
         "Forged!".to_owned(),
         "{}".to_owned(),
         r#"{"action":"Forged!"}"#.to_owned(),
-        r#"{"action":"say","id":1,"text":"Forged!"}"#.to_owned(),
-        r#"{"action":"say","id":"1","text":"Forged!"} Forged!"#.to_owned(),
+        r#"{"id":1,"text":"Forged!"}"#.to_owned(),
+        r#"{"id":"1","text":"Forged!"} Forged!"#.to_owned(),
         "[".repeat(10_000),
         say("1", ""),
         say("1", " \n\u{2003} "),

@@ -145,7 +145,7 @@ fn texts(events: &[Value]) -> Vec<String> {
 }
 
 fn line(id: impl ToString, text: &str) -> Message {
-    json!({"action": "say", "id": id.to_string(), "text": text}).to_string().into()
+    json!({"id": id.to_string(), "text": text}).to_string().into()
 }
 
 /// Says lines with the texts `from` to `to`, which are their ids too, and waits until each is

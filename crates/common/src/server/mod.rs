@@ -3,8 +3,12 @@
 //! | file | what it is for |
 //! | --- | --- |
 //! | `serve` | listens, accepts, shuts down |
-//! | `connection` | one connection's life: TLS, HTTP, handler, close |
-//! | `http` | one request, and what it is answered by |
+//! | `connection` | one connection's life: opening, handler, close |
+//! | `opening` | TLS, the HTTP request, and the socket that comes of it |
+//! | `places` | how many connections there may be: altogether, and from one address |
+//! | `http` | one request: read, answered, written |
+//! | `forwarded` | who calls, where a proxy calls for others |
+//! | `answer` | what a request is answered by |
 //! | `handshake` | an opening handshake: what RFC 6455 asks of it |
 //! | `origin` | which pages may connect |
 //! | `request` | what a handler is told of who calls, and what a program may answer instead |
@@ -20,7 +24,8 @@
 //!    WebSocket, or one sentence;
 //! 4. runs the handler, with [`Keepalive`](crate::socket::Keepalive);
 //! 5. [`close`](crate::socket::close())s, with the code that fits what the handler returned;
-//! 6. at SIGINT or SIGTERM stops accepting, closes every connection with 1001, and returns.
+//! 6. at SIGINT, SIGTERM or SIGHUP lets nobody in any more, closes every connection with 1001,
+//!    and returns.
 //!
 //! Without all this, a WebSocket server on tokio-tungstenite is an accept loop. This one is
 //! complete, and shows what there is to add: it drops a client without a word when something is
@@ -46,12 +51,16 @@
 //! # }
 //! ```
 
+mod answer;
 mod connection;
 pub mod flags;
+mod forwarded;
 mod handshake;
 mod http;
 pub mod listen;
+mod opening;
 mod origin;
+mod places;
 mod request;
 mod serve;
 mod signals;
@@ -63,10 +72,11 @@ use futures_util::future::BoxFuture;
 use tungstenite::http::HeaderMap;
 
 pub use flags::Flags;
-pub use http::html;
+pub use answer::html;
 pub use request::{Request, Response, respond};
 
 use crate::{Result, Socket};
+use origin::Origins;
 
 /// Holds one conversation: any closure that is given the socket and the request that opened it,
 /// and returns a future that it has boxed.
@@ -91,6 +101,7 @@ type Ready = dyn Fn() -> std::result::Result<(), String> + Send + Sync;
 #[derive(Clone)]
 pub struct Server {
     flags: Flags,
+    origins: Origins,
     page: Option<Bytes>,
     subprotocols: Vec<&'static str>,
     process_request: Option<Arc<ProcessRequest>>,
@@ -103,6 +114,7 @@ impl Server {
     /// A server with these flags, without TLS and without a page.
     pub fn new(flags: Flags) -> Self {
         Self {
+            origins: Origins { named: flags.allow_origin.clone(), ..Origins::default() },
             flags,
             page: None,
             subprotocols: Vec::new(),
@@ -117,6 +129,15 @@ impl Server {
     #[must_use]
     pub fn page(mut self, html: impl Into<Bytes>) -> Self {
         self.page = Some(html.into());
+        self
+    }
+
+    /// Lets in pages of the origin `null`, unless `--allow-origin` names others: a page that was
+    /// opened as a file has this origin, but so has any page of any site that wants it (in a
+    /// sandboxed frame). Only for what everybody may read and change.
+    #[must_use]
+    pub fn allow_null_origin(mut self) -> Self {
+        self.origins.null = true;
         self
     }
 

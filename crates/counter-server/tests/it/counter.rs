@@ -121,7 +121,7 @@ async fn fifty_clients_with_a_hundred_mixed_clicks_see_every_value_once_in_one_o
 #[tokio::test]
 async fn the_page_is_at_the_root() {
     let server = start(&[]).await;
-    let answer = http(server.address, "GET / HTTP/1.1\r\n\r\n").await;
+    let answer = http(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.ends_with(include_str!("../../../../web/counter.html")));
 }
 

@@ -23,6 +23,8 @@ mod listen;
 mod logging;
 /// Which pages may connect.
 mod origins;
+/// How many may connect, altogether and from one address.
+mod places;
 /// SIGINT and SIGTERM.
 #[cfg(unix)]
 mod shutdown;
