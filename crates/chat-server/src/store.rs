@@ -22,9 +22,14 @@ const ROOMS: usize = 100;
 /// How long a message is kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// WAL and NORMAL: a commit outlives this program, however it ends. One that is to outlive a power
-/// cut, too, needs FULL, and waits for the disk.
-const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+/// How long a new server waits for the end of an old one: longer than a stop takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// With WAL and NORMAL a commit outlives this program, however it ends. To outlive a power cut it
+/// needs FULL, and waits for the disk. EXCLUSIVE: a second server on the same file waits for the
+/// end of the first, because their rooms would not hear of each other.
+const SCHEMA: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, room TEXT NOT NULL,
         name TEXT NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (room, name, id)) STRICT;
     CREATE INDEX IF NOT EXISTS by_room ON messages (room, number);";
@@ -48,7 +53,10 @@ impl Store {
     /// SQLite's.
     pub fn open(path: &Path) -> Result<Self> {
         let db = Connection::open(path)?;
-        db.execute_batch(SCHEMA)?;
+        db.busy_timeout(PATIENCE)?;
+        db.execute_batch(SCHEMA).map_err(|error| {
+            format!("cannot use {}: {error}; does another server?", path.display())
+        })?;
         let last =
             db.query_row("SELECT ifnull(max(number), 0) FROM messages", [], |row| row.get(0))?;
         Ok(Self { db, last, rooms: HashMap::new() })

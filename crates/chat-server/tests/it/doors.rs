@@ -1,5 +1,5 @@
 use serde_json::json;
-use testing::{Program, http, run};
+use testing::{http, run};
 
 use crate::{Chat, EXE, greeting, line, next, now, sign};
 
@@ -186,10 +186,9 @@ async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_anothe
 
 #[tokio::test]
 async fn the_first_lines_say_where_it_listens_and_what_to_open() {
-    let folder = Chat::start(OPEN).await;
-    let data = folder.folder.to_str().unwrap();
-    let mut server = Program::start(EXE, &["127.0.0.1:0", "--data", data]).await;
-    let port = server.address.port();
-    assert_eq!(server.url(), format!("ws://127.0.0.1:{port}"));
-    assert_eq!(server.line().await.unwrap(), format!("open http://127.0.0.1:{port}/ in a browser"));
+    let mut chat = Chat::start(OPEN).await;
+    let port = chat.server.address.port();
+    assert!(chat.server.url().starts_with("ws://"));
+    let line = chat.server.line_with("open ").await;
+    assert_eq!(line, format!("open http://localhost:{port}/ in a browser"));
 }

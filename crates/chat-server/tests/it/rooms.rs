@@ -82,8 +82,14 @@ async fn of_sixty_who_are_here_fifty_are_named() {
         peers.push(chat.visit("lobby", &format!("P{n:02}")).await);
     }
     let mut last = chat.visit("lobby", "Zoë").await;
-    let here = next(&mut last, "here").await;
-    assert_eq!((&here["count"], here["names"].as_array().unwrap().len()), (&json!(61), 50));
+    loop {
+        let here = next(&mut last, "here").await;
+        let named = here["names"].as_array().unwrap().len();
+        assert!(named <= 50);
+        if here["count"] == 61 {
+            break assert_eq!(named, 50);
+        }
+    }
 }
 
 #[tokio::test]
