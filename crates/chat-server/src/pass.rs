@@ -72,7 +72,11 @@ impl Key {
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
             return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
         }
-        Ok(Self(Hmac::new_from_slice(&fs::read(path)?)?))
+        let key = fs::read(&path)?;
+        if key.len() < 32 {
+            return Err(format!("the key is too short; remove {}", path.display()).into());
+        }
+        Ok(Self(Hmac::new_from_slice(&key)?))
     }
 
     /// The pass and its signature, in letters that fit into a link, a header and a cookie.

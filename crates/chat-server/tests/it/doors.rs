@@ -152,11 +152,15 @@ async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it
     let facts = std::fs::metadata(&key).unwrap();
     assert_eq!((facts.mode() & 0o777, facts.len()), (0o600, 32));
     chat.server.kill().await;
-    set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
-    let out = run(EXE, &["localhost:0", "--data", chat.folder.to_str().unwrap()], "").await;
-    assert_eq!(out.status.code(), Some(1));
-    let sentence = String::from_utf8(out.stderr).unwrap();
-    assert!(sentence.contains("chmod 600 ") && sentence.lines().count() == 1, "{sentence}");
+    // With an empty key, which a full disk may leave, anyone could sign.
+    for (content, mode, remedy) in [(&[1; 32][..], 0o644, "chmod 600 "), (&[], 0o600, "remove ")] {
+        std::fs::write(&key, content).unwrap();
+        set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let out = run(EXE, &["localhost:0", "--data", chat.folder.to_str().unwrap()], "").await;
+        assert_eq!(out.status.code(), Some(1));
+        let sentence = String::from_utf8(out.stderr).unwrap();
+        assert!(sentence.contains(remedy) && sentence.lines().count() == 1, "{sentence}");
+    }
 }
 
 #[tokio::test]
