@@ -3,6 +3,7 @@
 //! Run `cargo run -p chat-server`, and in another shell `cargo run -p chat-server -- --invite Ada`,
 //! which prints a link for your browser.
 
+mod metrics;
 mod pass;
 mod room;
 mod store;
@@ -24,6 +25,7 @@ use tokio::{select, task::block_in_place, time::sleep};
 use tungstenite::http::{HeaderValue, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::metrics::METRICS;
 use crate::pass::{Key, Pass};
 use crate::room::{Event, Said, Visit};
 use crate::store::Store;
@@ -135,6 +137,10 @@ struct ChatFlags {
     #[arg(long, value_name = "MESSAGES", default_value = "5")]
     rate: NonZeroU32,
 
+    /// Tell Prometheus the figures, at this address [default: tell nobody]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<String>,
+
     /// Print a link that lets NAME into a room for a day, and end
     #[arg(long, value_name = "NAME")]
     invite: Option<String>,
@@ -168,6 +174,9 @@ async fn run() -> Result<()> {
         common::text::say(&invite(flags, &key, name)?);
         return Ok(());
     }
+    if let Some(address) = flags.metrics {
+        metrics::listen(address).await?;
+    }
     let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
     let chat = Arc::new(Chat { key, store, limiter });
@@ -175,6 +184,7 @@ async fn run() -> Result<()> {
     Server::new(flags.flags)
         .page(PAGE)
         .process_request(move |request, _| process_request(&door, request))
+        .on_close(|code| _ = METRICS.closed.get_or_create(&[("code", code.into())]).inc())
         .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
         .await
 }

@@ -7,6 +7,8 @@ use common::fanout::{Fanout, Frames, State};
 use serde::{Deserialize, Serialize};
 use tungstenite::Message;
 
+use crate::metrics::METRICS;
+
 /// How many messages a room holds, for who comes back.
 pub const HELD: usize = 500;
 
@@ -149,12 +151,14 @@ impl Visit {
             *room.here.entry(name.to_owned()).or_default() += 1;
             room.changed = true;
         });
+        METRICS.connections.inc();
         Self(Arc::clone(room), name.to_owned())
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        METRICS.connections.dec();
         self.0.change(|room, _| {
             room.here.entry(std::mem::take(&mut self.1)).and_modify(|n| *n -= 1);
             room.here.retain(|_, connections| *connections > 0);

@@ -13,6 +13,7 @@ use common::Result;
 use common::fanout::Fanout;
 use rusqlite::{Connection, params};
 
+use crate::metrics::METRICS;
 use crate::pass::Pass;
 use crate::room::{Event, HELD, Room, Said};
 
@@ -87,6 +88,7 @@ impl Store {
             room.say(number, message.to_message());
         }
         let room = Fanout::new(room);
+        room.watch(|took| METRICS.told.observe(took.as_secs_f64()));
         self.rooms.insert(name.to_owned(), Arc::downgrade(&room));
         Ok(Some(room))
     }
@@ -104,6 +106,7 @@ impl Store {
             self.db.prepare_cached("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)")?;
         if write.execute(params![number, of, name, id, text])? == 1 {
             self.last = number;
+            METRICS.messages.inc();
             let message = Event::Message { number, name, id, text }.to_message();
             room.change(|room, to_all| {
                 to_all.push(message.clone());

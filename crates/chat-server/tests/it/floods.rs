@@ -36,13 +36,14 @@ async fn many_connections_of_one_person_share_what_it_may_say() {
     for n in 0..10 {
         let mut ada = chat.visit("lobby", "Ada").await;
         greeting(&mut ada).await;
+        let id = n.to_string();
         ada.send(line(n, "Hi")).await;
         loop {
             let event = event(&mut ada).await;
             if event["type"] == "error" {
                 refused += 1;
                 break;
-            } else if event["id"] == n.to_string() {
+            } else if event["id"] == id {
                 break;
             }
         }

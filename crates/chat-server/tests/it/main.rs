@@ -11,6 +11,8 @@
 mod doors;
 /// What the server does when one says too much, or what cannot be said.
 mod floods;
+/// What Prometheus is told.
+mod metrics;
 /// Who comes back gets what it missed, or is told that there is a gap.
 mod missed;
 /// What is left after a kill -9.

@@ -66,6 +66,12 @@ impl<H: Handler> Shared<H> {
                 // The panic hook has logged it.
                 Some(Err(_)) => Some(handler_failed()),
             };
+            if let Some(on_close) = &self.opening.server.on_close {
+                let ours = frame.as_ref().map_or(1006, |frame| frame.code.into());
+                let theirs =
+                    socket.closed().map(|frame| frame.map_or(1005, |frame| frame.code.into()));
+                on_close(theirs.unwrap_or(ours));
+            }
             if let Some(frame) = frame {
                 let farewell = close(&mut socket, frame, self.opening.server.flags.close_timeout);
                 let mut farewell = Box::pin(farewell.instrument(span));

@@ -71,8 +71,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tungstenite::http::HeaderMap;
 
-pub use flags::Flags;
 pub use answer::html;
+pub use flags::Flags;
 pub use request::{Request, Response, respond};
 
 use crate::{Result, Socket};
@@ -95,6 +95,7 @@ impl<F> Handler for F where
 }
 
 type ProcessRequest = dyn Fn(&Request, &mut HeaderMap) -> Option<Response> + Send + Sync;
+type OnClose = dyn Fn(u16) + Send + Sync;
 type Ready = dyn Fn() -> std::result::Result<(), String> + Send + Sync;
 
 /// A server, before it serves.
@@ -106,6 +107,7 @@ pub struct Server {
     subprotocols: Vec<&'static str>,
     process_request: Option<Arc<ProcessRequest>>,
     ready: Option<Arc<Ready>>,
+    on_close: Option<Arc<OnClose>>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_native_tls::TlsAcceptor>,
 }
@@ -120,6 +122,7 @@ impl Server {
             subprotocols: Vec::new(),
             process_request: None,
             ready: None,
+            on_close: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -183,6 +186,15 @@ impl Server {
         R: Fn() -> std::result::Result<(), String> + Send + Sync + 'static,
     {
         self.ready = Some(Arc::new(ready));
+        self
+    }
+
+    /// Is called when a conversation ends, with its close code: the peer's, if it closed first, or
+    /// else ours. 1005 is a close frame without a code, 1006 an end without a close frame
+    /// (RFC 6455, section 7.4.1). For counting; it must not block.
+    #[must_use]
+    pub fn on_close(mut self, on_close: impl Fn(u16) + Send + Sync + 'static) -> Self {
+        self.on_close = Some(Arc::new(on_close));
         self
     }
 
