@@ -11,28 +11,22 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tungstenite::http::StatusCode;
 
-/// What is counted.
-pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
-
 /// In seconds: from a message that is told at once to one that waits for a dead reader.
 const BUCKETS: [f64; 8] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1., 10.];
+
+/// What is counted.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
+    connections: Gauge::default(),
+    messages: Counter::default(),
+    closed: Family::default(),
+    told: Histogram::new(BUCKETS),
+});
 
 pub struct Metrics {
     pub connections: Gauge,
     pub messages: Counter,
     pub closed: Family<[(&'static str, u32); 1], Counter>,
     pub told: Histogram,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            connections: Gauge::default(),
-            messages: Counter::default(),
-            closed: Family::default(),
-            told: Histogram::new(BUCKETS),
-        }
-    }
 }
 
 /// Answers `GET /metrics` at this address from now on.

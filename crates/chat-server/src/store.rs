@@ -76,9 +76,7 @@ impl Store {
         if self.rooms.len() == ROOMS {
             return Ok(None);
         }
-        let too_old = now() - KEPT.as_millis() as i64;
-        self.db.execute("DELETE FROM messages WHERE number <= ?", [too_old])?;
-        let mut room = Room::new(too_old);
+        let mut room = Room::new(self.forget()?);
         let mut newest = self.db.prepare_cached(NEWEST)?;
         // One more than the room holds: the one that it forgets.
         let mut rows = newest.query(params![name, HELD as i64 + 1])?;
@@ -91,6 +89,13 @@ impl Store {
         room.watch(|took| METRICS.told.observe(took.as_secs_f64()));
         self.rooms.insert(name.to_owned(), Arc::downgrade(&room));
         Ok(Some(room))
+    }
+
+    /// Deletes what is too old; returns the number up to which messages are.
+    fn forget(&self) -> Result<i64> {
+        let too_old = now() - KEPT.as_millis() as i64;
+        self.db.prepare_cached("DELETE FROM messages WHERE number <= ?")?.execute([too_old])?;
+        Ok(too_old)
     }
 
     /// Writes a message down, then tells the room; unless it was written down before.
@@ -106,6 +111,7 @@ impl Store {
             self.db.prepare_cached("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)")?;
         if write.execute(params![number, of, name, id, text])? == 1 {
             self.last = number;
+            self.forget()?;
             METRICS.messages.inc();
             let message = Event::Message { number, name, id, text }.to_message();
             room.change(|room, to_all| {

@@ -39,7 +39,7 @@ fn every_crate_inherits_the_workspaces_lints_and_facts() {
 
 #[test]
 fn the_crates_without_tls_compile_no_tls_library() {
-    for demo in ["hello-server", "hello-client", "time-server", "counter-server"] {
+    for demo in ["hello-server", "hello-client", "time-server", "counter-server", "chat-server"] {
         let tree = cargo(&["tree", "--locked", "--offline", "-e", "normal,build", "-p", demo]);
         assert!(tree.contains("tokio-tungstenite"), "{tree}");
         for library in ["native-tls", "openssl", "rustls", "schannel", "aws-lc"] {

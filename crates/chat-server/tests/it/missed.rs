@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testing::Peer;
 use tokio::task::JoinSet;
@@ -65,6 +67,30 @@ async fn who_comes_back_to_a_room_whose_history_is_too_old_is_told_of_the_gap() 
     let eight_days = 8 * 24 * 3600 * 1000;
     let (_bob, events) = back(&chat, now() - eight_days).await;
     assert!(has_gap(&events), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_week_is_forgotten_also_while_its_room_is_open() {
+    let mut chat = Chat::start(&[]).await;
+    chat.server.kill().await;
+    let (day, second) = (24 * 3600 * 1000, 1000);
+    let soon_old = now() - 7 * day + 2 * second;
+    let file = chat.folder.join("chat.db");
+    let open = || rusqlite::Connection::open(&file).unwrap();
+    let insert = "INSERT INTO messages VALUES (?, 'lobby', 'Ada', ?1, ?1)";
+    for at in [now() - 8 * day, soon_old, now() - 6 * day] {
+        open().execute(insert, [at]).unwrap();
+    }
+    chat.kill_and_restart().await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    assert!(numbers(&greeting(&mut ada).await).iter().all(|number| *number >= soon_old));
+    // The clock decides, and nothing tells when: this is no wait for somebody to be ready.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    say(&mut ada, 1, 1).await;
+    chat.server.kill().await;
+    let left = "SELECT count(*), min(number) FROM messages";
+    let left: (i64, i64) = open().query_row(left, [], |row| row.try_into()).unwrap();
+    assert!(left.0 == 2 && left.1 > soon_old, "{left:?}");
 }
 
 #[tokio::test]
