@@ -39,7 +39,7 @@ def test_systemd_takes_the_unit_and_finds_little_that_it_exposes(binaries, tmp_p
     unit.write_text(text.replace("/usr/local/bin/chat-server", binaries["chat-server"]))
     verify = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60)
     assert (verify.returncode, verify.stdout + verify.stderr) == (0, "")
-    # 15 is 1.5 of 10; without its hardening the unit has 9.2 or so.
+    # 15 is 1.5 of 10; without its hardening the unit has 9.6.
     security = ["systemd-analyze", "security", "--offline=true", "--threshold=15", unit]
     assert subprocess.run(security, capture_output=True, timeout=60).returncode == 0
     unit.write_text(re.sub(r"^(Protect|Restrict|Capability|SystemCall|Private).*\n", "", unit.read_text(), flags=re.M))

@@ -142,6 +142,22 @@ def test_who_says_too_much_is_made_to_wait_and_all_of_it_arrives_in_order(browse
     assert ada.text(".notice") == ""
 
 
+def test_the_newest_line_is_seen_unless_one_reads_older_ones(browser, chat):
+    ada, bob = browser.open(chat.link("Ada")).connected(), browser.open(chat.link("Bob", f"http://127.0.0.1:{chat.server.port}")).connected()
+    for n in range(15):
+        say(ada, f"{n}")
+    until("the lines", lambda: len(said(bob)), 15, 20)
+    below = "const view = document.querySelector('.said'); return view.scrollHeight - view.scrollTop - view.clientHeight"
+    until("what is below", lambda: bob.run(below), lambda pixels: pixels < 2)
+    bob.run("document.querySelector('.said').style.height = '150px'")
+    until("what is below", lambda: bob.run(below), lambda pixels: pixels < 2)
+    bob.run("document.querySelector('.said').scrollTop = 100")
+    bob.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    say(ada, "more")
+    until("the lines", lambda: len(said(bob)), 16, 20)
+    assert bob.run("return document.querySelector('.said').scrollTop") == 100
+
+
 def test_markup_and_every_letter_stay_text(browser, chat):
     ada = browser.open(chat.link(MARKUP[:32])).connected()
     strange = [MARKUP, "שלום \u202etxt.exe", "<script>window.pwned = true</script>", "👩‍👩‍👧‍👦 Zoë"]
