@@ -98,7 +98,11 @@ class Program:
         return self.errors.read().decode(errors="replace").strip()
 
     def ended(self):
-        return self.popen.poll() is not None
+        """Whether it has; the end of its output comes a moment before."""
+        try:
+            return self.popen.wait(1 if self.silent else 0) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def end(self, limit=PATIENCE):
         """Its exit status; None if it does not end in time. Nothing of its group is left."""
