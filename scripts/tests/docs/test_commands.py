@@ -18,7 +18,6 @@ class Section:
 
     def __init__(self, blocks):
         self.blocks = [*blocks, Block(0, "stop")]
-        self.done, self.session = 0, None
 
     def run_to(self, at):
         while self.done <= at:
@@ -40,15 +39,28 @@ def steps():
 
 
 @pytest.fixture(scope="module")
-def section(request, ports):
-    section = request.param
-    section.session = Session(ROOT, ports)
-    yield section
-    section.session.end()
+def enter(ports):
+    """Begins a section, and leaves nothing of the one before."""
+    entered = []
+
+    def enter(section):
+        if section not in entered:
+            leave()
+            section.session, section.done = Session(ROOT, ports), 0
+            entered.append(section)
+
+    def leave():
+        for section in entered:
+            section.session.end()
+        entered.clear()
+
+    yield enter
+    leave()
 
 
-@pytest.mark.parametrize("section, at", list(steps()), indirect=["section"], scope="module")
-def test_command(section, at):
+@pytest.mark.parametrize("section, at", list(steps()))
+def test_command(section, at, enter):
+    enter(section)
     section.run_to(at)
 
 
