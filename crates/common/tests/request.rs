@@ -187,3 +187,19 @@ async fn readyz_gives_the_programs_own_reason_and_healthz_stays_ok() {
     let health = http(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
 }
+
+#[tokio::test]
+async fn a_program_that_panics_over_a_request_has_it_answered_with_500_and_goes_on() {
+    let fragile = |request: &Request, _: &mut HeaderMap| {
+        assert!(request.uri().path() != "/fragile", "at this path");
+        None
+    };
+    let address = serve(|server| server.page("page").process_request(fragile)).await;
+    let page = "GET /fragile HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for request in [handshake("/fragile", "").as_str(), page] {
+        let answer = http(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nThe server met an error.\n"), "{answer}");
+    }
+    assert!(open(address, "/", "").await.1.starts_with("/ None "));
+}
