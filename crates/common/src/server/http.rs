@@ -55,10 +55,12 @@ where
         let (client, refusal) = admit(request.headers());
         let has_body = !request.body().is_end_stream();
         let mut request = Request::new(request.map(|_body| ()), client);
-        // What is logged of it is about the client, not about the proxy that hands it on.
-        let span = (client != peer).then(|| info_span!(parent: None, "connection", peer = %client));
-        let answer = || answer(&mut request, has_body, server, refusal);
-        let answer = || span.unwrap_or_else(tracing::Span::current).in_scope(answer);
+        let mut answer = || answer(&mut request, has_body, server, refusal);
+        let answer = || match client == peer {
+            true => answer(),
+            // What is logged of it is about the client, not about the proxy that hands it on.
+            false => info_span!(parent: None, "connection", peer = %client).in_scope(answer),
+        };
         // The program has a say in it, and may panic.
         let mut response = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             respond(StatusCode::INTERNAL_SERVER_ERROR, "The server met an error.")
