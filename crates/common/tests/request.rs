@@ -54,9 +54,13 @@ fn doorkeeper(request: &Request, headers: &mut HeaderMap) -> Option<common::serv
 }
 
 async fn serve(server: impl FnOnce(Server) -> Server) -> SocketAddr {
+    serve_with(Flags::default(), server).await
+}
+
+async fn serve_with(flags: Flags, server: impl FnOnce(Server) -> Server) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = server(Server::new(Flags::default()));
+    let server = server(Server::new(flags));
     tokio::spawn(server.run(vec![listener], tell, CancellationToken::new()));
     address
 }
@@ -86,6 +90,16 @@ async fn a_handler_sees_path_query_headers_and_address() {
     let (_, told) = raw.next_frame().await.unwrap();
     let expected = format!("/rooms/tea Some(\"since=7\") Some(\"a=b\") None {own}");
     assert_eq!(String::from_utf8(told).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_address_is_the_clients() {
+    let forwarded = "X-Forwarded-For: 9.9.9.9, 192.0.2.7\r\n";
+    let trusting = Flags { trusted_proxy: vec![[127, 0, 0, 1].into()], ..Flags::default() };
+    let (_, told) = open(serve_with(trusting, |server| server).await, "/", forwarded).await;
+    assert!(told.ends_with(" 192.0.2.7:0"), "{told}");
+    let (_, told) = open(serve(|server| server).await, "/", forwarded).await;
+    assert!(told.contains(" 127.0.0.1:"), "{told}");
 }
 
 #[tokio::test]

@@ -106,6 +106,8 @@ impl Server {
         if timeout(wait, shared.closing.wait()).await.is_err() {
             debug!("{} peers did not close in time", shared.closing.len());
         }
+        // The port is free when this returns.
+        accepting.shutdown().await;
     }
 }
 
