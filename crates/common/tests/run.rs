@@ -126,7 +126,7 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
     println!("{let_in} of 500 were let in");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_port_is_free_as_soon_as_the_server_has_ended() {
     for _ in 0..50 {
         let (address, stop, running) = serve(handler).await;

@@ -62,7 +62,7 @@ async fn while_it_is_full_it_is_alive_but_not_ready() {
 
 #[tokio::test]
 async fn however_many_more_hold_on_and_say_nothing_a_full_server_says_that_it_is_alive() {
-    let server = start(&["--max-connections", "1"]).await;
+    let server = start(&["--max-connections", "1", "--open-timeout", "600"]).await;
     let _peer = Peer::connect(&server.url()).await;
     let mut silent = Vec::new();
     for _ in 0..300 {
