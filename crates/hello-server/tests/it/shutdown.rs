@@ -115,7 +115,12 @@ async fn with_a_close_timeout_of_0_everyone_is_told_before_the_end() {
 
 #[tokio::test]
 async fn a_terminal_that_is_closed_does_the_same() {
-    let mut server = start(&[]).await;
+    // The tests may run under nohup themselves.
+    let (program, args) = match cfg!(target_os = "linux") {
+        true => ("env", &["--default-signal=HUP", crate::EXE, "localhost:0"][..]),
+        false => (crate::EXE, &["localhost:0"][..]),
+    };
+    let mut server = testing::Program::start(program, args).await;
     let mut peer = Peer::connect(&server.url()).await;
     server.signal(Signal::HUP);
     assert_eq!(peer.closed().await.0, 1001);
