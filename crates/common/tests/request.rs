@@ -54,9 +54,13 @@ fn doorkeeper(request: &Request, headers: &mut HeaderMap) -> Option<common::serv
 }
 
 async fn serve(server: impl FnOnce(Server) -> Server) -> SocketAddr {
+    serve_with(Flags::default(), server).await
+}
+
+async fn serve_with(flags: Flags, server: impl FnOnce(Server) -> Server) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = server(Server::new(Flags::default()));
+    let server = server(Server::new(flags));
     tokio::spawn(server.run(vec![listener], tell, CancellationToken::new()));
     address
 }
@@ -86,6 +90,16 @@ async fn a_handler_sees_path_query_headers_and_address() {
     let (_, told) = raw.next_frame().await.unwrap();
     let expected = format!("/rooms/tea Some(\"since=7\") Some(\"a=b\") None {own}");
     assert_eq!(String::from_utf8(told).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_address_is_the_clients() {
+    let forwarded = "X-Forwarded-For: 9.9.9.9, 192.0.2.7\r\n";
+    let trusting = Flags { trusted_proxy: vec![[127, 0, 0, 1].into()], ..Flags::default() };
+    let (_, told) = open(serve_with(trusting, |server| server).await, "/", forwarded).await;
+    assert!(told.ends_with(" 192.0.2.7:0"), "{told}");
+    let (_, told) = open(serve(|server| server).await, "/", forwarded).await;
+    assert!(told.contains(" 127.0.0.1:"), "{told}");
 }
 
 #[tokio::test]
@@ -186,4 +200,20 @@ async fn readyz_gives_the_programs_own_reason_and_healthz_stays_ok() {
     assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"), "{head}");
     let health = http(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+}
+
+#[tokio::test]
+async fn a_program_that_panics_over_a_request_has_it_answered_with_500_and_goes_on() {
+    let fragile = |request: &Request, _: &mut HeaderMap| {
+        assert!(request.uri().path() != "/fragile", "at this path");
+        None
+    };
+    let address = serve(|server| server.page("page").process_request(fragile)).await;
+    let page = "GET /fragile HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for request in [handshake("/fragile", "").as_str(), page] {
+        let answer = http(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nThe server met an error.\n"), "{answer}");
+    }
+    assert!(open(address, "/", "").await.1.starts_with("/ None "));
 }

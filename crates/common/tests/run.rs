@@ -125,3 +125,14 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
     }
     println!("{let_in} of 500 were let in");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_is_free_as_soon_as_the_server_has_ended() {
+    for _ in 0..50 {
+        let (address, stop, running) = serve(handler).await;
+        Peer::connect(&format!("ws://{address}")).await.close().await;
+        stop.cancel();
+        soon("the server's end", running).await.unwrap();
+        TcpListener::bind(address).await.unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! Signals to a server that is in trouble: its threads are held up, or nobody reads its log.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -95,10 +95,10 @@ fn ready(server: &Server) -> Response {
 }
 
 fn upgrade(request: &mut Request, has_body: bool, server: &Server) -> Response {
-    let origin = origin::shown(request.headers());
     let mut switch = match handshake::check(request, has_body, &server.origins) {
         Ok(switch) => switch,
         Err(refused) => {
+            let origin = origin::shown(request.headers());
             let reason = String::from_utf8_lossy(refused.body().trim_ascii_end());
             info!("no WebSocket: {} (origin: {origin}): {}", refused.status(), printable(&reason));
             return *refused;
@@ -110,6 +110,7 @@ fn upgrade(request: &mut Request, has_body: bool, server: &Server) -> Response {
     }
     let mut headers = HeaderMap::new();
     if let Some(response) = process(request, server, &mut headers) {
+        let origin = origin::shown(request.headers());
         info!("no WebSocket: the program answers {} (origin: {origin})", response.status());
         return response;
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::origin;
 use crate::socket::Pings;
@@ -12,7 +12,8 @@ use crate::socket::Pings;
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
 /// What every server can be told. The timeouts, the pings and `max_size` have the names and the
-/// defaults of Python `websockets`' `serve()`.
+/// defaults of Python `websockets`' `serve()`. A program that has no command line says
+/// `Flags { address: …, ..Flags::default() }`, and still compiles when another flag comes.
 #[derive(Clone, Debug, Parser, PartialEq)]
 pub struct Flags {
     /// Where to listen, as HOST:PORT; port 0 picks a free one
@@ -91,10 +92,32 @@ impl Flags {
     }
 }
 
-/// [`Flags::parse_or`] for a demo with flags of its own, which `#[command(flatten)]`s [`Flags`].
+/// [`Flags::parse_or`] for a program with flags of its own, which `#[command(flatten)]`s [`Flags`].
+///
+/// ```
+/// use common::{Flags, Server, server::flags};
+///
+/// #[derive(clap::Parser)]
+/// struct Args {
+///     #[command(flatten)]
+///     flags: Flags,
+///     /// The language to greet in
+///     #[arg(long, default_value = "en")]
+///     language: String,
+/// }
+///
+/// # fn main() {
+/// let Args { flags, language } = flags::parse_or("localhost:8765");
+/// let server = Server::new(flags);
+/// # }
+/// ```
 pub fn parse_or<P: Parser>(default_address: &'static str) -> P {
-    let command = P::command()
-        .about(None::<&str>)
+    let mut command = P::command();
+    // The words on `Flags` are for who reads its code; a program's own stay.
+    if command.get_about() == Flags::command().get_about() {
+        command = command.about(None::<&str>);
+    }
+    let command = command
         // Narrower, and the longest flag would push every explanation to a line of its own.
         .term_width(120)
         .mut_arg("address", |arg| arg.required(false).default_value(default_address));

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
@@ -22,7 +23,7 @@ use tungstenite::http::{self, HeaderMap, StatusCode, header};
 
 use super::answer::{answer, set};
 use super::places::Refusal;
-use super::{Request, Server};
+use super::{Request, Server, respond};
 
 /// The largest request head, in bytes: what a browser sends is under 2 KiB, cookies of other
 /// demos on localhost included; Python `websockets` takes 8 KiB a line.
@@ -54,11 +55,16 @@ where
         let (client, refusal) = admit(request.headers());
         let has_body = !request.body().is_end_stream();
         let mut request = Request::new(request.map(|_body| ()), client);
-        // What is logged of it is about the client, not about the proxy that hands it on.
-        let span = (client != peer).then(|| info_span!(parent: None, "connection", peer = %client));
-        let mut response = span
-            .unwrap_or_else(tracing::Span::current)
-            .in_scope(|| answer(&mut request, has_body, server, refusal));
+        let mut answer = || answer(&mut request, has_body, server, refusal);
+        let answer = || match client == peer {
+            true => answer(),
+            // What is logged of it is about the client, not about the proxy that hands it on.
+            false => info_span!(parent: None, "connection", peer = %client).in_scope(answer),
+        };
+        // The program has a say in it, and may panic.
+        let mut response = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+            respond(StatusCode::INTERNAL_SERVER_ERROR, "The server met an error.")
+        });
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             _ = switched.set(request);
         } else {

@@ -159,7 +159,8 @@ impl Server {
     ///
     /// A WebSocket gets here only when its handshake is correct and its origin is let in. It is
     /// called on the connection's task and must not block; what has to wait for others, a
-    /// database for example, belongs into the handler, which can close with 1008.
+    /// database for example, belongs into the handler, which can close with 1008. If it panics, the
+    /// answer is 500.
     ///
     /// ```
     /// use common::server::{Flags, Server, respond};

@@ -82,7 +82,7 @@ impl Opening {
             answered.get_or_init(|| self.answered.token());
             let mut place = place.lock();
             let client = forwarded::client(peer, headers, place.trusted_proxies());
-            let refusal = refusal.or(place.is_of(client));
+            let refusal = refusal.or(place.give_to(client));
             let is_stopping = self.stop.is_cancelled();
             (client, if is_stopping { Some(Refusal::ShuttingDown) } else { refusal })
         };

@@ -154,3 +154,22 @@ pub(super) fn shown(headers: &HeaderMap) -> String {
     let origin: String = String::from_utf8_lossy(origin).chars().take(SHOWN).collect();
     printable(&origin).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_leaves_out_the_port_that_its_scheme_implies() {
+        assert_eq!(of(false, "example.com", 80), "http://example.com");
+        assert_eq!(of(false, "example.com", 443), "http://example.com:443");
+        assert_eq!(of(true, "example.com", 443), "https://example.com");
+        assert_eq!(of(true, "[::1]", 80), "https://[::1]:80");
+        for port in [80, 443, 8765] {
+            for is_tls in [false, true] {
+                // What the server announces is what a browser sends.
+                assert!(parts(&of(is_tls, "example.com", port)).is_some(), "{is_tls} {port}");
+            }
+        }
+    }
+}

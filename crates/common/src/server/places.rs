@@ -78,8 +78,8 @@ impl Places {
 }
 
 impl Place {
-    /// Hears whose request it is: behind a trusted proxy that is not the peer.
-    pub(super) fn is_of(&mut self, client: SocketAddr) -> Option<Refusal> {
+    /// Makes it the place of whose request it is: behind a trusted proxy that is not the peer.
+    pub(super) fn give_to(&mut self, client: SocketAddr) -> Option<Refusal> {
         if client == self.client {
             return None;
         }
@@ -189,8 +189,8 @@ mod tests {
         let (mut first, _) = places.take(of("10.0.0.1"));
         let (mut second, refusal) = places.take(of("10.0.0.1"));
         assert_eq!(refusal, None);
-        assert_eq!(first.is_of(of("192.0.2.1")), None);
-        assert_eq!(second.is_of(of("192.0.2.1")), Some(Refusal::AddressFull));
+        assert_eq!(first.give_to(of("192.0.2.1")), None);
+        assert_eq!(second.give_to(of("192.0.2.1")), Some(Refusal::AddressFull));
         drop(first);
         assert_eq!(places.take(of("192.0.2.1")).1, None);
         drop(second);

@@ -23,8 +23,8 @@ use crate::text::say;
 /// is dropped: who asks at once has an answer by then, however many hold on and say nothing.
 const REFUSED_AT_ONCE: usize = 64;
 
-/// How long a stop takes at most until everyone is told. It takes 50 ms for 10,000 connections,
-/// unless handlers block the runtime's threads.
+/// How long a stop takes at most until everyone is told. For 10,000 connections it took 0.8 s in a
+/// debug build on two cores; longer only where handlers hold the runtime's threads up.
 const TELL: Duration = Duration::from_secs(2);
 
 /// How long a stop waits at most for the peers' close frames, where `close_timeout` is longer, as
@@ -106,6 +106,8 @@ impl Server {
         if timeout(wait, shared.closing.wait()).await.is_err() {
             debug!("{} peers did not close in time", shared.closing.len());
         }
+        // The port is free when this returns.
+        accepting.shutdown().await;
     }
 }
 

@@ -125,6 +125,15 @@ async fn the_page_is_at_the_root() {
     assert!(answer.ends_with(include_str!("../../../../web/counter.html")));
 }
 
+#[tokio::test]
+async fn a_page_that_is_opened_as_a_file_is_let_in_unless_others_are_named() {
+    let server = start(&[]).await;
+    assert!(Peer::connect_from(&server.url(), "null").await.is_ok());
+    assert_eq!(Peer::connect_from(&server.url(), "https://example.com").await.err(), Some(403));
+    let server = start(&["--allow-origin", "https://example.com"]).await;
+    assert_eq!(Peer::connect_from(&server.url(), "null").await.err(), Some(403));
+}
+
 #[test]
 fn the_default_address_is_that_of_the_original() {
     let help = std::process::Command::new(crate::EXE).arg("--help").output().unwrap();

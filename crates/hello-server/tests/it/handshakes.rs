@@ -1,8 +1,6 @@
 use std::time::{Duration, Instant};
 
 use testing::{HANDSHAKE, Peer, Program, Raw, frame, http};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::start;
 
@@ -16,11 +14,12 @@ async fn greets(server: &Program) {
 }
 
 /// Opens 200 connections and runs `visit` on each at once, with a healthy client in between.
+#[cfg(target_os = "linux")]
 async fn two_hundred<F>(server: &Program, visit: impl Fn(Raw) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut visits = JoinSet::new();
+    let mut visits = tokio::task::JoinSet::new();
     for _ in 0..200 {
         visits.spawn(visit(Raw::connect(server.address).await));
     }
@@ -59,7 +58,7 @@ async fn two_hundred_that_say_nothing_or_little_are_let_go_in_time_and_cost_litt
                 if tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &[byte]).await.is_err() {
                     break;
                 }
-                sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             raw.rest().await
         };

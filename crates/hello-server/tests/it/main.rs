@@ -15,6 +15,9 @@ mod flags;
 mod handshakes;
 /// What is answered to HTTP requests on the same port.
 mod http;
+/// A page that is opened from another machine.
+#[cfg(target_os = "linux")]
+mod lan;
 /// Close codes, timeouts and keepalive.
 mod lifecycle;
 /// Addresses: both families, port 0, a port in use.

@@ -43,19 +43,26 @@ async fn over_max_connections_the_answer_is_503_until_there_is_room() {
 async fn while_it_is_full_it_is_alive_but_not_ready() {
     let server = start(&["--max-connections", "1"]).await;
     assert!(status(server.address, READYZ).await.contains(" 200 "));
-    let peer = Peer::connect(&server.url()).await;
+    // Until it has hung up, the place is that of who asked.
+    let peer = loop {
+        let mut raw = Raw::connect(server.address).await;
+        raw.write(HANDSHAKE).await;
+        if raw.head().await.starts_with("HTTP/1.1 101 ") {
+            break raw;
+        }
+    };
     let answer = http(server.address, HEALTHZ).await;
     assert!(answer.contains(" 200 ") && answer.ends_with("ok\n"), "{answer}");
     let answer = http(server.address, READYZ).await;
     assert!(answer.contains(" 503 ") && answer.contains("Too many connections"), "{answer}");
-    peer.close().await;
+    drop(peer);
     soon("readiness", async { while !status(server.address, READYZ).await.contains(" 200 ") {} })
         .await;
 }
 
 #[tokio::test]
 async fn however_many_more_hold_on_and_say_nothing_a_full_server_says_that_it_is_alive() {
-    let server = start(&["--max-connections", "1"]).await;
+    let server = start(&["--max-connections", "1", "--open-timeout", "600"]).await;
     let _peer = Peer::connect(&server.url()).await;
     let mut silent = Vec::new();
     for _ in 0..300 {

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
-use testing::{HANDSHAKE, Peer, Program, Raw, Signal, http, soon};
+use testing::{HANDSHAKE, Peer, Raw, Signal, http, soon};
 
-use crate::{EXE, start};
+use crate::start;
 
 #[tokio::test]
 async fn sigterm_closes_every_connection_with_1001_and_ends_with_status_0() {
@@ -114,24 +114,31 @@ async fn with_a_close_timeout_of_0_everyone_is_told_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_terminal_that_is_closed_does_the_same_unless_nohup_says_otherwise() {
-    let mut server = start(&[]).await;
+async fn a_terminal_that_is_closed_does_the_same() {
+    // The tests may run under nohup themselves.
+    let (program, args) = match cfg!(target_os = "linux") {
+        true => ("env", &["--default-signal=HUP", crate::EXE, "localhost:0"][..]),
+        false => (crate::EXE, &["localhost:0"][..]),
+    };
+    let mut server = testing::Program::start(program, args).await;
     let mut peer = Peer::connect(&server.url()).await;
     server.signal(Signal::HUP);
     assert_eq!(peer.closed().await.0, 1001);
     assert!(server.exit().await.success());
+}
 
-    #[cfg(target_os = "linux")]
-    {
-        let mut nohup = tokio::process::Command::new("nohup");
-        let mut server = Program::start_command(nohup.args([EXE, "localhost:0"])).await;
-        server.signal(Signal::HUP);
-        let mut peer = Peer::connect(&server.url()).await;
-        peer.send("Ada").await;
-        assert_eq!(peer.text().await, "Hello Ada!");
-        server.terminate();
-        assert!(server.exit().await.success());
-    }
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn under_nohup_a_terminal_that_is_closed_is_nothing() {
+    let mut nohup = tokio::process::Command::new("nohup");
+    let nohup = nohup.args([crate::EXE, "localhost:0"]);
+    let mut server = testing::Program::start_command(nohup).await;
+    server.signal(Signal::HUP);
+    let mut peer = Peer::connect(&server.url()).await;
+    peer.send("Ada").await;
+    assert_eq!(peer.text().await, "Hello Ada!");
+    server.terminate();
+    assert!(server.exit().await.success());
 }
 
 #[tokio::test]
