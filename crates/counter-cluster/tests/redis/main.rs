@@ -1,4 +1,4 @@
-//! Tests of many counter-servers on one Redis: real servers, and a real `redis-server`, which is
+//! Tests of many servers on one Redis: real servers, and a real `redis-server`, which is
 //! started anew for each test. `REDIS_SERVER` names another program, for example a Valkey.
 
 #![allow(
@@ -27,7 +27,7 @@ use testing::Program;
 
 use crate::redis_server::RedisServer;
 
-const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
 /// A server on `redis`, one of those that share its counter.
 async fn node(redis: &RedisServer, flags: &[&str]) -> Program {

@@ -22,6 +22,7 @@ async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
         (format!("redis://:wrong-secret@127.0.0.1:{}/", redis.port()), "password"),
         ("http://127.0.0.1/".into(), "redis://127.0.0.1:6379/"),
         ("redis://:wrong-secret@".into(), "redis://127.0.0.1:6379/"),
+        (String::new(), "REDIS_URL"),
     ] {
         let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
         let said = String::from_utf8(output.stderr).unwrap();

@@ -4,6 +4,7 @@ use testing::http;
 
 use crate::client::Client;
 use crate::node;
+use crate::outages::READYZ;
 use crate::redis_server::RedisServer;
 
 /// Seconds; short, so that the tests are.
@@ -74,7 +75,7 @@ async fn heartbeats_keep_a_quiet_server_in_the_total() {
     // Longer than several leases.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(one.told().users, 2);
-    assert!(http(b.address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n"));
+    assert!(http(b.address, READYZ).await.ends_with("ready\n"));
 }
 
 #[tokio::test]

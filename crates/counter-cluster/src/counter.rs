@@ -1,0 +1,129 @@
+//! This server's copy of the counter, and what everyone here is told of it.
+
+use std::sync::Arc;
+
+use common::events::Event;
+use common::fanout::{Frames, State};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use crate::update::Update;
+
+/// What everyone is told while Redis cannot be reached.
+const OUT_OF_DATE: &str = "the shared counter is unreachable; this value may be out of date";
+
+/// The counter as Redis has said last. Nothing here changes it but what Redis says.
+pub struct Counter {
+    /// The name of this server among those that share the counter.
+    pub node: String,
+    /// The epoch and the number of the newest change; no epoch before the first reply.
+    pub epoch: String,
+    /// Its number.
+    pub seq: u64,
+    value: i64,
+    users_elsewhere: usize,
+    /// The users of this server.
+    pub users_here: usize,
+    /// Told when they come and go.
+    pub users_changed: Arc<Notify>,
+    /// The users that everyone was told of.
+    users: usize,
+    /// Why Redis cannot be used at present.
+    outage: Option<String>,
+}
+
+impl Counter {
+    /// A copy that knows nothing yet.
+    pub fn new() -> Self {
+        Self {
+            node: format!("{:016x}", fastrand::u64(..)),
+            epoch: String::new(),
+            seq: 0,
+            value: 0,
+            users_elsewhere: 0,
+            users_here: 0,
+            users_changed: Arc::default(),
+            users: 0,
+            outage: None,
+        }
+    }
+
+    /// Whether a click can be counted at present, or why not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.outage.clone().map_or(Ok(()), Err)
+    }
+
+    /// Follows a published update. `false`: it is not the next one, so that Redis must be asked.
+    /// A number of another epoch is of a Redis that may have lost some, and one that was here
+    /// before is of a Redis that has: the change that this server made itself is the exception,
+    /// it is known from the reply.
+    pub fn follow(&mut self, update: &Update<'_>, to_all: &mut Frames) -> bool {
+        let is_next = update.epoch == self.epoch && update.seq == self.seq.saturating_add(1);
+        if is_next {
+            self.set(update, update.values_after(self.value), to_all);
+        }
+        let is_newest = update.epoch == self.epoch && update.seq == self.seq;
+        is_newest && update.value == self.value && update.knows(&self.node)
+    }
+
+    /// Takes a reply: what is not next is taken as it is, values may be skipped. A reply may be
+    /// older than an update that was published after it. `is_lost`: what is known here, Redis
+    /// knows no longer.
+    pub fn take(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
+        if is_lost {
+            let (old, new) = (self.value, update.value);
+            warn!("Redis has lost data: the counter goes from {old} to {new}");
+        }
+        self.follow(update, to_all);
+        if update.epoch != self.epoch || update.seq > self.seq {
+            let values = if update.value == self.value { vec![] } else { vec![update.value] };
+            self.set(update, values, to_all);
+        }
+        if self.outage.take().is_some() {
+            info!("Redis is back: the counter is at {}", self.value);
+            to_all.push(Event::State { value: self.value }.to_json());
+        }
+    }
+
+    fn set(&mut self, update: &Update<'_>, values: Vec<i64>, to_all: &mut Frames) {
+        update.epoch.clone_into(&mut self.epoch);
+        self.seq = update.seq;
+        self.users_elsewhere = update.users_elsewhere(&self.node);
+        for value in values {
+            to_all.push(Event::State { value }.to_json());
+        }
+        self.value = update.value;
+    }
+
+    /// Redis cannot be used. Everyone is told once.
+    pub fn fail(&mut self, why: &str, to_all: &mut Frames) {
+        let outage = format!("Redis is away: {why}");
+        if self.outage.is_none() {
+            warn!("{outage}");
+            to_all.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
+        }
+        self.outage = Some(outage);
+    }
+}
+
+impl State for Counter {
+    fn present(&self, frames: &mut Frames) {
+        frames.push(Event::Users { count: self.users }.to_json());
+        frames.push(Event::State { value: self.value }.to_json());
+        if self.outage.is_some() {
+            frames.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
+        }
+    }
+
+    fn begin_round(&mut self, subscribers: usize, frames: &mut Frames) {
+        if self.users_here != subscribers {
+            self.users_here = subscribers;
+            self.users_changed.notify_one();
+        }
+        let users = self.users_elsewhere.saturating_add(self.users_here);
+        if self.users != users {
+            self.users = users;
+            frames.push(Event::Users { count: self.users }.to_json());
+        }
+    }
+}
