@@ -19,11 +19,16 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// all come at once.
 const PAUSE: Range<u64> = 100..300;
 
+/// The commands that a user of Redis must be allowed, as `ACL SETUSER` takes them.
+const COMMANDS: &str = "+subscribe +publish +evalsha +script|load +hget +hset +hdel +hgetall \
+                        +hincrby +time +info";
+
 /// Where Redis is, and what is called there.
 pub struct Redis {
     client: Client,
     /// For messages: the URL may hold a password.
     address: String,
+    prefix: String,
     script: Script,
     keys: [String; 3],
     channel: String,
@@ -77,21 +82,23 @@ impl Redis {
     /// # Errors
     ///
     /// A sentence that has no part of the URL in it.
-    pub fn new(url: &str, prefix: &str) -> common::Result<Self> {
+    pub fn new(url: &str, name: &str) -> common::Result<Self> {
         let usage = |_| "that is no Redis URL; give one like --redis redis://127.0.0.1:6379/";
         let info = url.into_connection_info().map_err(usage)?;
         let address = info.addr().to_string();
         // Version 3 of its protocol carries replies and messages over one connection, in order.
         let db = info.redis_settings().db();
+        // In braces, so that a cluster keeps all in one place, where one script reaches them.
+        let prefix = format!("{{{name}}}:");
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Ok(Self {
             client: Client::open(info.set_redis_settings(settings)).map_err(usage)?,
             address,
             script: Script::new(include_str!("counter.lua")),
-            // In braces, so that a cluster keeps all in one place, where one script reaches them.
-            keys: ["counter", "nodes", "epochs"].map(|key| format!("{{{prefix}}}:{key}")),
+            keys: ["counter", "nodes", "epochs"].map(|key| format!("{prefix}{key}")),
             // Channels are the same for all databases of a Redis, keys are not.
-            channel: format!("{{{prefix}}}:updates:{db}"),
+            channel: format!("{prefix}updates:{db}"),
+            prefix,
         })
     }
 
@@ -139,9 +146,19 @@ impl Redis {
     }
 
     /// A sentence for a start that fails.
-    pub fn unusable(&self, failure: Failure) -> String {
-        let Self { address, .. } = self;
-        format!("cannot use Redis at {address}: {}", failure.why)
+    pub fn unusable(&self, failure: &Failure) -> String {
+        let Self { address, prefix, .. } = self;
+        let why = &failure.why;
+        // Before version 7.2 what a script may not do is a plain ERR.
+        let rights = ["NOPERM", "The user executing the script can't"];
+        let remedy = if rights.iter().any(|words| why.contains(words)) {
+            format!("give its user ~{prefix}* &{prefix}updates:* {COMMANDS}")
+        } else if failure.is_error_reply {
+            "mend that, or give another --redis URL".to_owned()
+        } else {
+            "start it, or give another --redis URL".to_owned()
+        };
+        format!("cannot use Redis at {address}: {why}; {remedy}")
     }
 }
 
@@ -187,6 +204,9 @@ impl From<RedisError> for Failure {
             "connection refused".to_owned()
         } else if error.is_timeout() {
             format!("no answer within {PATIENCE:?}")
+        } else if let Some(code) = error.code() {
+            // In Redis' own words.
+            format!("{code} {}", error.detail().unwrap_or_default())
         } else {
             error.to_string()
         };

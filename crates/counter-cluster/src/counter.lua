@@ -107,7 +107,7 @@ if publish then
   local result = redis.pcall('PUBLISH', channel, update)
   if type(result) ~= 'number' then
     -- Nobody would hear of it: take it back.
-    redis.call('HINCRBY', counter, 'value', -sum)
+    redis.call('HINCRBY', counter, 'value', 0 - sum) -- not -sum: it has a -0
     return result
   end
 end

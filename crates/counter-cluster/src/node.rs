@@ -65,7 +65,7 @@ impl Node {
             node.call(&mut connection, &[], node.lease()).await?;
             Ok(connection)
         };
-        let connection = first_read.await.map_err(|failure| node.redis.unusable(failure))?;
+        let connection = first_read.await.map_err(|failure| node.redis.unusable(&failure))?;
         Ok(tokio::spawn(node.run(connection)))
     }
 

@@ -16,6 +16,8 @@ mod losses;
 mod opening;
 /// Redis is stopped, slow, cut off or killed.
 mod outages;
+/// Redis says no: rights, memory, replicas.
+mod refusals;
 /// A Redis that the test starts and treats badly.
 mod redis_server;
 /// Several servers, one counter.

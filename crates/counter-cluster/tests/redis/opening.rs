@@ -43,6 +43,16 @@ async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_is_empty_or_has_a_brace_is_refused_in_a_sentence() {
+    for prefix in ["", "{", "a}b", "{counter}"] {
+        let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-prefix", prefix];
+        let output = run(EXE, &args, "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("give a name without braces"), "{prefix:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
     let (one, two) = (RedisServer::start().await, RedisServer::start().await);
     for (redis, value) in [(&one, "11"), (&two, "22")] {

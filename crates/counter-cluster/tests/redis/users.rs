@@ -94,3 +94,33 @@ async fn a_server_whose_lease_ended_too_early_says_at_once_that_it_is_still_ther
     let nodes: usize = redis.command(&["HLEN", "{counter}:nodes"]).await;
     assert_eq!(nodes, 2);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_leaves_no_ghosts() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    two.hears_users(2).await;
+    // Five users of a server that was killed, and one of a server that lives, as both had written
+    // them when the clock was an hour ahead.
+    let nodes: Vec<String> = redis.command(&["HGETALL", "{counter}:nodes"]).await;
+    for entry in nodes.chunks(2) {
+        let [name, lease] = entry else { panic!("{nodes:?}") };
+        let numbers: Vec<u64> = lease.split(' ').map(|number| number.parse().unwrap()).collect();
+        let ahead = format!("1 {} {}", numbers[1] + 3_600_000, numbers[2]);
+        let () = redis.command(&["HSET", "{counter}:nodes", name, &ahead]).await;
+        let ghost = format!("5 {} {}", numbers[1] + 3_600_000, numbers[2]);
+        let () = redis.command(&["HSET", "{counter}:nodes", "ghost", &ghost]).await;
+    }
+    one.click("plus");
+    for client in [&mut one, &mut two] {
+        client.hears_value(1).await;
+        client.hears_users(2).await;
+    }
+    // And one whose entry makes no sense.
+    let () = redis.command(&["HSET", "{counter}:nodes", "junk", "junk"]).await;
+    one.click("plus");
+    two.hears_value(2).await;
+    assert_eq!(two.told().users, 2);
+}
