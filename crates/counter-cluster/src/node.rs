@@ -71,7 +71,8 @@ impl Node {
 
     async fn run(mut self, mut connection: Connection) {
         while let Err(failure) = self.session(&mut connection).await {
-            let failed = |why: &str| self.counter.change(|counter, to_all| counter.fail(why, to_all));
+            let failed =
+                |why: &str| self.counter.change(|counter, to_all| counter.fail(why, to_all));
             failed(&failure.why);
             let was_useless = connection.is_new;
             // Not kept until there is another: it may be the last that Redis allows, and what is

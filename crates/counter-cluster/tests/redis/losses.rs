@@ -166,7 +166,8 @@ async fn an_older_copy_that_is_restored_is_found_out_whether_a_server_stayed_con
 }
 
 #[tokio::test]
-async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_by_who_was_cut_off() {
+async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_by_who_was_cut_off()
+{
     for is_cut in [false, true] {
         let (old, new) = (RedisServer::start().await, RedisServer::start().await);
         let flags = ["--redis-heartbeat", "300"];

@@ -16,10 +16,14 @@ mod losses;
 mod opening;
 /// Redis is stopped, slow, cut off or killed.
 mod outages;
-/// Redis says no: rights, memory, replicas.
-mod refusals;
+/// Behind nginx and Caddy, with the configurations that we give to users.
+mod proxies;
+/// An nginx or Caddy that the test starts.
+mod proxy;
 /// A Redis that the test starts and treats badly.
 mod redis_server;
+/// Redis says no: rights, memory, replicas.
+mod refusals;
 /// Several servers, one counter.
 mod sharing;
 /// Who is counted, and for how long.

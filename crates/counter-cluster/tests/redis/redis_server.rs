@@ -146,7 +146,14 @@ impl Drop for RedisServer {
 fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
     let program = program();
     let child = Command::new(&program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--repl-diskless-sync-delay",
+            "0",
+        ])
         .arg("--dir")
         .arg(folder)
         .args(flags)
