@@ -38,7 +38,8 @@ pub struct Redis {
 pub struct Connection {
     /// Clones of it are the same connection.
     pub calls: MultiplexedConnection,
-    pushes: UnboundedReceiver<PushInfo>,
+    /// `None`: it has ended.
+    messages: UnboundedReceiver<Option<Msg>>,
     /// Nothing was called yet.
     pub is_new: bool,
     /// Some update did not come, or was not understood: Redis must be asked.
@@ -104,17 +105,22 @@ impl Redis {
 
     /// Connects and subscribes.
     pub async fn connect(&self) -> Result<Connection, Failure> {
-        // The crate takes only an unbounded sender. The node empties it in every wait, and Redis
+        // Unbounded, because the crate cannot wait. The node empties it in every wait, and Redis
         // hangs up on a subscriber that is 32 MB behind.
-        let (send, pushes) = unbounded_channel();
+        let (send, messages) = unbounded_channel();
+        let on_push = move |push: PushInfo| match push.kind {
+            PushKind::Disconnection => send.send(None),
+            // What is no message says that we are subscribed.
+            _ => Msg::from_push_info(push).map_or(Ok(()), |message| send.send(Some(message))),
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE))
-            .set_push_sender(send);
+            .set_push_sender(on_push);
         let mut calls = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         calls.subscribe(&self.channel).await?;
         self.script.load_async(&mut calls).await?;
-        Ok(Connection { calls, pushes, is_new: true, has_missed: false })
+        Ok(Connection { calls, messages, is_new: true, has_missed: false })
     }
 
     /// Tries until it works; at once, unless the last connection was of no use from the start.
@@ -165,30 +171,17 @@ impl Redis {
 impl Connection {
     /// The next published message. Cancel safe.
     pub async fn message(&mut self) -> Result<Msg, Failure> {
-        loop {
-            if let Some(message) = published(self.pushes.recv().await)? {
-                return Ok(message);
-            }
-        }
+        self.messages.recv().await.flatten().ok_or_else(closed)
     }
 
-    /// A message that has come already.
+    /// A published message that has come already.
     pub fn try_message(&mut self) -> Result<Option<Msg>, Failure> {
-        while let Ok(push) = self.pushes.try_recv() {
-            if let Some(message) = published(Some(push))? {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
+        self.messages.try_recv().ok().map(|message| message.ok_or_else(closed)).transpose()
     }
 }
 
-/// What came unasked. What is no message says that we are subscribed.
-fn published(push: Option<PushInfo>) -> Result<Option<Msg>, Failure> {
-    match push.filter(|push| push.kind != PushKind::Disconnection) {
-        Some(push) => Ok(Msg::from_push_info(push)),
-        None => Err(Failure::lost("the connection is closed")),
-    }
+fn closed() -> Failure {
+    Failure::lost("the connection is closed")
 }
 
 impl Failure {

@@ -13,13 +13,15 @@ use crate::update::Update;
 const OUT_OF_DATE: &str = "the shared counter is unreachable; this value may be out of date";
 
 /// The counter as Redis has said last. Nothing here changes it but what Redis says.
+#[derive(Default)]
 pub struct Counter {
     /// The name of this server among those that share the counter.
     pub node: String,
-    /// The epoch and the number of the newest change; no epoch before the first reply.
+    /// The epoch of the newest change; empty before the first reply.
     pub epoch: String,
     /// Its number.
     pub seq: u64,
+    /// The value after it.
     value: i64,
     users_elsewhere: usize,
     /// The users of this server.
@@ -33,19 +35,9 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A copy that knows nothing yet.
+    /// A copy that knows nothing yet, for a server with a name of its own.
     pub fn new() -> Self {
-        Self {
-            node: format!("{:016x}", fastrand::u64(..)),
-            epoch: String::new(),
-            seq: 0,
-            value: 0,
-            users_elsewhere: 0,
-            users_here: 0,
-            users_changed: Arc::default(),
-            users: 0,
-            outage: None,
-        }
+        Self { node: format!("{:016x}", fastrand::u64(..)), ..Self::default() }
     }
 
     /// Whether a click can be counted at present, or why not.

@@ -1,6 +1,8 @@
 //! Tests of many servers on one Redis: real servers, and a real `redis-server`, which is
 //! started anew for each test. `REDIS_SERVER` names another program, for example a Valkey.
 
+// Signals stop and end what the tests start; on other systems there is no redis-server either.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use redis::{Client, FromRedisValue};
-use rustix::process::{Pid, Signal, kill_process};
 use testing::soon;
 use tokio::process::{Child, Command};
 
@@ -119,9 +118,10 @@ impl RedisServer {
         self.command::<Option<i64>>(&["HGET", "{counter}:counter", "value"]).await.unwrap_or(0)
     }
 
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
-        kill_process(pid, signal).unwrap();
+    #[cfg(unix)]
+    pub fn signal(&self, signal: testing::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Ends it without a word (SIGKILL).
