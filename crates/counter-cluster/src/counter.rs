@@ -45,6 +45,12 @@ impl Counter {
         self.outage.clone().map_or(Ok(()), Err)
     }
 
+    /// Whether there is nothing new in a reply. It may be older than an update that was published
+    /// after it.
+    pub fn has(&self, update: &Update<'_>) -> bool {
+        self.outage.is_none() && update.epoch == self.epoch && update.seq <= self.seq
+    }
+
     /// Follows a published update. `false`: it is not the next one, so that Redis must be asked.
     /// A number of another epoch is of a Redis that may have lost some, and one that was here
     /// before is of a Redis that has: the change that this server made itself is the exception,
@@ -58,9 +64,8 @@ impl Counter {
         is_newest && update.value == self.value && update.knows(&self.node)
     }
 
-    /// Takes a reply: what is not next is taken as it is, values may be skipped. A reply may be
-    /// older than an update that was published after it. `is_lost`: what is known here, Redis
-    /// knows no longer.
+    /// Takes a reply: what is not next is taken as it is, values may be skipped. `is_lost`: what is
+    /// known here, Redis knows no longer.
     pub fn take(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
         if is_lost {
             let (old, new) = (self.value, update.value);

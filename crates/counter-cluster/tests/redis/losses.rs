@@ -179,10 +179,7 @@ async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_
         // The replica cannot reach its master, and lags behind at 3.
         let () = new.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
         counts(&mut one, &mut two, 4..=9).await;
-        // It is promoted, the old master joins it, and is promoted in its turn.
-        let () = new.command(&["REPLICAOF", "NO", "ONE"]).await;
-        old.replicates(&new).await;
-        let () = old.command(&["REPLICAOF", "NO", "ONE"]).await;
+        fail_over_and_back(&old, &new).await;
         assert_eq!(old.value().await, 3);
         if is_cut {
             let _: usize = old.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
@@ -198,6 +195,40 @@ async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_
         two.click("plus");
         one.hears_value(value + 1).await;
     }
+}
+
+#[tokio::test]
+async fn a_failback_is_found_out_by_who_was_out_until_others_had_counted_on() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&old, &flags).await, node(&old, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    new.replicates(&old).await;
+    let () = new.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    counts(&mut one, &mut two, 1..=9).await;
+    a.signal(Signal::STOP);
+    b.signal(Signal::STOP);
+    fail_over_and_back(&old, &new).await;
+    let c = node(&old, &flags).await;
+    let mut three = Client::join(&c.url()).await;
+    for n in 1..=20 {
+        three.click("minus");
+        three.hears_value(-n).await;
+    }
+    a.signal(Signal::CONT);
+    b.signal(Signal::CONT);
+    for client in [&mut one, &mut two] {
+        client.hears_value(-20).await;
+    }
+    a.logged("Redis has lost data: the counter goes from 9 to -20").await;
+    b.logged("Redis has lost data: the counter goes from 9 to -20").await;
+}
+
+/// The replica is promoted, the old master joins it, and is promoted in its turn.
+async fn fail_over_and_back(old: &RedisServer, new: &RedisServer) {
+    let () = new.command(&["REPLICAOF", "NO", "ONE"]).await;
+    old.replicates(new).await;
+    let () = old.command(&["REPLICAOF", "NO", "ONE"]).await;
 }
 
 #[tokio::test]
