@@ -1,5 +1,6 @@
 //! A connection to Redis, and what is called over it.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -108,10 +109,14 @@ impl Redis {
         // Unbounded, because the crate cannot wait. The node empties it in every wait, and Redis
         // hangs up on a subscriber that is 32 MB behind.
         let (send, messages) = unbounded_channel();
-        let on_push = move |push: PushInfo| match push.kind {
-            PushKind::Disconnection => send.send(None),
-            // What is no message says that we are subscribed.
-            _ => Msg::from_push_info(push).map_or(Ok(()), |message| send.send(Some(message))),
+        let on_push = move |push: PushInfo| {
+            let has_ended = push.kind == PushKind::Disconnection;
+            let message = Msg::from_push_info(push);
+            // What is neither says that we are subscribed.
+            if has_ended || message.is_some() {
+                _ = send.send(message);
+            }
+            Ok::<_, Infallible>(())
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))

@@ -45,12 +45,6 @@ impl Counter {
         self.outage.clone().map_or(Ok(()), Err)
     }
 
-    /// Whether there is nothing new in a reply. It may be older than an update that was published
-    /// after it.
-    pub fn has(&self, update: &Update<'_>) -> bool {
-        self.outage.is_none() && update.epoch == self.epoch && update.seq <= self.seq
-    }
-
     /// Follows a published update. `false`: it is not the next one, so that Redis must be asked.
     /// A number of another epoch is of a Redis that may have lost some, and one that was here
     /// before is of a Redis that has: the change that this server made itself is the exception,
@@ -64,8 +58,9 @@ impl Counter {
         is_newest && update.value == self.value && update.knows(&self.node)
     }
 
-    /// Takes a reply: what is not next is taken as it is, values may be skipped. `is_lost`: what is
-    /// known here, Redis knows no longer.
+    /// Takes a reply: what is not next is taken as it is, values may be skipped. A reply may be
+    /// older than an update that was published after it. `is_lost`: what is known here, Redis
+    /// knows no longer.
     pub fn take(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
         if is_lost {
             let (old, new) = (self.value, update.value);
@@ -121,6 +116,62 @@ impl State for Counter {
         if self.users != users {
             self.users = users;
             frames.push(Event::Users { count: self.users }.to_json());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
+mod tests {
+    use super::*;
+
+    fn json(epoch: &str, seq: u64, value: i64, clicks: &str) -> String {
+        format!(
+            r#"{{"epoch":"{epoch}","seq":{seq},"value":{value},"clicks":"{clicks}","users":{{"a":1,"b":2}}}}"#
+        )
+    }
+
+    /// A copy that has read Redis at number 4, and a value of 10.
+    fn copy() -> Counter {
+        let mut counter = Counter { node: "a".into(), ..Counter::default() };
+        let json = json("e", 4, 10, "");
+        counter.take(&Update::from_json(json.as_bytes()).unwrap(), false, &mut Frames::default());
+        counter
+    }
+
+    fn told(frames: Frames) -> Vec<u8> {
+        frames.into_bytes().iter().copied().filter(u8::is_ascii_graphic).collect()
+    }
+
+    #[test]
+    fn each_value_is_told_once_whether_the_reply_or_the_message_comes_first() {
+        // Redis 7.2 and newer send the reply before the message, older ones after it.
+        let json = json("e", 5, 11, "+-+");
+        let update = Update::from_json(json.as_bytes()).unwrap();
+        let (mut by_reply, mut by_message) = (copy(), copy());
+        let [mut heard, mut also_heard] = [Frames::default(), Frames::default()];
+        by_reply.take(&update, false, &mut heard);
+        assert!(by_reply.follow(&update, &mut heard));
+        assert!(by_message.follow(&update, &mut also_heard));
+        by_message.take(&update, false, &mut also_heard);
+        let heard = String::from_utf8(told(heard)).unwrap();
+        assert_eq!(heard.matches("value").count(), 3);
+        assert_eq!(heard, String::from_utf8(told(also_heard)).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_the_next_change_is_not_followed_and_a_reply_that_is_older_changes_nothing() {
+        for (epoch, seq, value) in [("e", 6, 12), ("e", 3, 9), ("e", 4, 9), ("f", 5, 11)] {
+            let json = json(epoch, seq, value, "+");
+            let update = Update::from_json(json.as_bytes()).unwrap();
+            let mut counter = copy();
+            let mut heard = Frames::default();
+            assert!(!counter.follow(&update, &mut heard), "{json}");
+            assert_eq!((counter.value, counter.seq), (10, 4), "{json}");
+            counter.take(&update, false, &mut heard);
+            let is_newer = seq > 4;
+            assert_eq!(counter.value, if is_newer { value } else { 10 }, "{json}");
+            assert_eq!(told(heard).is_empty(), !is_newer, "{json}");
         }
     }
 }

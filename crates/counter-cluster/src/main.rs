@@ -5,7 +5,7 @@
 //!
 //! Data flows one way. A click goes from the socket to the handler, into a queue, and with all
 //! others that wait there to Redis ([`node`]). What Redis says goes into the copy of the counter
-//! ([`counter`]) and onto the tape, and from there to the sockets.
+//! ([`mod@counter`]) and onto the tape, and from there to the sockets.
 
 mod click;
 mod connection;

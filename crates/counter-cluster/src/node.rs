@@ -143,10 +143,7 @@ impl Node {
             connection.has_missed |= !self.follow(&message);
         }
         let update = Update::from_json(&reply.update).map_err(Failure::lost)?;
-        // Mostly the message came first. Nobody is woken for the same once more.
-        if !self.counter.read(|counter| counter.has(&update)) {
-            self.counter.change(|counter, to_all| counter.take(&update, reply.is_lost, to_all));
-        }
+        self.counter.change(|counter, to_all| counter.take(&update, reply.is_lost, to_all));
         connection.is_new = false;
         Ok(reply)
     }
