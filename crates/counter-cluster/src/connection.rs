@@ -160,9 +160,9 @@ impl Redis {
     pub fn unusable(&self, failure: &Failure) -> String {
         let Self { address, prefix, .. } = self;
         let why = &failure.why;
-        // Before version 7.2 what a script may not do is a plain ERR.
-        let rights = ["NOPERM", "The user executing the script can't"];
-        let remedy = if rights.iter().any(|words| why.contains(words)) {
+        // What a script may not do is a plain ERR; the words are those of Redis 7.0 and of Valkey.
+        let no_right = ["NOPERM", "The user executing the script can't", "ACL failure in script"];
+        let remedy = if no_right.iter().any(|words| why.contains(words)) {
             format!("give its user ~{prefix}* &{prefix}updates:* {COMMANDS}")
         } else if failure.is_error_reply {
             "mend that, or give another --redis URL".to_owned()

@@ -20,15 +20,6 @@ local clicks, is_new, known_epoch, known_seq = ARGV[5], ARGV[6] == '1', ARGV[7],
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- A newly connected node uses every right that it will ever need, and publishes in any case: a
--- right that is missing is found now, and not at the first click.
-if is_new then
-  for _, key in ipairs(KEYS) do
-    redis.call('HGETALL', key)
-    redis.call('HDEL', key, '')
-  end
-end
-
 -- The newest changes may be lost when there is none of our data, or when its history is another
 -- one: Redis names it anew at each restart and failover. They are lost when the node knows more
 -- of this epoch than there is: somebody has put older data in its place. Then a new epoch begins,
@@ -63,6 +54,17 @@ if lease > 0 then
 else
   redis.call('HDEL', nodes, node)
 end
+
+-- A newly connected node uses every right that it will ever need, and publishes in any case: a
+-- right that is missing is found now, and not at the first click. Not before the writes above: a
+-- Redis without memory refuses what may need some only as a script's first write.
+if is_new then
+  for _, key in ipairs(KEYS) do
+    redis.call('HGETALL', key)
+    redis.call('HDEL', key, '')
+  end
+end
+
 local all, users, next_end = redis.call('HGETALL', nodes), {}, nil
 for i = 1, #all, 2 do
   local its_count, ends, its_lease = all[i + 1]:match('^(%d+) (%d+) (%d+)$')

@@ -195,3 +195,31 @@ async fn all_is_accounted_for(redis: &RedisServer, clients: &[Client], clicks: u
     };
     soon("agreement", settled).await
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_clicks_without_end_and_reads_nothing_while_redis_is_away_costs_no_memory() {
+    use testing::memory::resident_kib;
+    use tokio::io::AsyncWriteExt;
+
+    let mut redis = RedisServer::start().await;
+    let server = node(&redis, &[]).await;
+    let mut other = Client::join(&server.url()).await;
+    redis.kill().await;
+    other.hears_error("out of date").await;
+    let before = resident_kib(server.pid());
+    let mut flooder = testing::Raw::open_narrow(server.address).await;
+    let clicks = testing::frame(0x81, r#"{"action":"plus"}"#).repeat(1000);
+    // Until the server takes no more; a million at the most.
+    for _ in 0..1000 {
+        let write = flooder.stream.write_all(&clicks);
+        if tokio::time::timeout(Duration::from_millis(500), write).await.is_err() {
+            break;
+        }
+    }
+    other.click("plus");
+    other.hears_error("unreachable; try again").await;
+    let grown = resident_kib(server.pid()).saturating_sub(before);
+    println!("grown by {grown} KiB");
+    assert!(grown < 4096, "grown by {grown} KiB");
+}
