@@ -88,11 +88,11 @@ impl Redis {
         let usage = |_| "that is no Redis URL; give one like --redis redis://127.0.0.1:6379/";
         let info = url.into_connection_info().map_err(usage)?;
         let address = info.addr().to_string();
-        // Version 3 of its protocol carries replies and messages over one connection, in order.
         let db = info.redis_settings().db();
+        // Version 3 of its protocol carries replies and messages over one connection, in order.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         // In braces, so that a cluster keeps all in one place, where one script reaches them.
         let prefix = format!("{{{name}}}:");
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Ok(Self {
             client: Client::open(info.set_redis_settings(settings)).map_err(usage)?,
             address,
@@ -164,6 +164,8 @@ impl Redis {
         let no_right = ["NOPERM", "The user executing the script can't", "ACL failure in script"];
         let remedy = if no_right.iter().any(|words| why.contains(words)) {
             format!("give its user ~{prefix}* &{prefix}updates:* {COMMANDS}")
+        } else if why.contains("certificate") {
+            "let this system trust who signed it; on Linux SSL_CERT_FILE may name a file".to_owned()
         } else if failure.is_error_reply {
             "mend that, or give another --redis URL".to_owned()
         } else {
@@ -204,7 +206,8 @@ impl From<RedisError> for Failure {
             format!("no answer within {PATIENCE:?}")
         } else if let Some(code) = error.code() {
             // In Redis' own words.
-            format!("{code} {}", error.detail().unwrap_or_default())
+            let words = error.detail().unwrap_or_default();
+            format!("{code} {}", words.trim_end_matches('.'))
         } else {
             error.to_string()
         };
