@@ -146,6 +146,11 @@ impl<S: State> Fanout<S> {
         self.shared.lock().watch.start(Box::new(report));
     }
 
+    /// Looks at the state, and says nothing to anybody. `look` runs under the same lock.
+    pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.shared.lock().state)
+    }
+
     /// Adds a subscriber, until it is dropped. It is told the present after the next round, so
     /// that it is counted in what it hears.
     pub fn subscribe(self: &Arc<Self>) -> Subscriber<S> {
