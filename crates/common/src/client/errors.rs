@@ -1,0 +1,130 @@
+//! One sentence for each failure of a WebSocket: what happened, and what to do.
+
+use std::io;
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use tungstenite::error::{CapacityError, Error as WsError, ProtocolError, SubProtocolError};
+use tungstenite::handshake::client::Response;
+
+use super::url::Target;
+use crate::text::printable;
+
+/// There is no connection.
+pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("cannot connect to {target}: connection refused; start the server first")
+        }
+        _ => format!("cannot connect to {target}: {error}; is it the right address?"),
+    }
+}
+
+/// There is a connection, but no WebSocket.
+pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
+    match error {
+        WsError::Http(response) => refused(target, response),
+        #[cfg(feature = "tls")]
+        WsError::Io(io) if let_tls(target, io).is_some() => let_tls(target, io).unwrap_or_default(),
+        WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            format!("{target} does not speak WebSocket: it hung up; is it the right port?")
+        }
+        WsError::Protocol(ProtocolError::HttparseError(_)) => {
+            format!("{target} does not speak WebSocket, nor HTTP; is it the right port?")
+        }
+        WsError::Protocol(ProtocolError::WrongHttpVersion) => format!(
+            "{target} does not speak WebSocket, but HTTP/1.0 as simple web servers do; is it the \
+             right port?"
+        ),
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(fault)) => match fault {
+            SubProtocolError::NoSubProtocol => format!(
+                "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
+                 for none"
+            ),
+            _ => format!(
+                "{target} answered with a subprotocol that nobody asked for; ask for it if you \
+                 know it, or tell who runs the server"
+            ),
+        },
+        error => format!("{target} does not speak WebSocket ({error}); is it the right port?"),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn let_tls(target: &Target, error: &io::Error) -> Option<String> {
+    target.secure().then(|| super::encrypt::reason(target, &error.to_string())).flatten()
+}
+
+/// The server answered, but not with 101. Its own words are shown when they are plain text: the
+/// first line of a page says nothing.
+pub(super) fn refused(target: &Target, response: &Response) -> String {
+    let (status, headers) = (response.status(), response.headers());
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let remedy = match status {
+        StatusCode::UNAUTHORIZED => "log in as in ws://name:password@host, or by a header",
+        StatusCode::FORBIDDEN => "it lets this client or its origin not in; its log may say why",
+        StatusCode::NOT_FOUND => "is it the right path?",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            return match header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok()) {
+                Some(seconds) => {
+                    answered(target, status, &format!("try again in {seconds} s"), response)
+                }
+                None => answered(target, status, "try again later", response),
+            };
+        }
+        status if status.is_success() => "it is a web server; is it the right port and path?",
+        status if status.is_redirection() => "it does not say where to go on",
+        status if status.is_server_error() => "the fault is the server's; its log may say why",
+        _ => "is it the right port and path?",
+    };
+    answered(target, status, remedy, response)
+}
+
+fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Response) -> String {
+    /// As much as fits into a few lines of a terminal, in characters.
+    const SAID: usize = 200;
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"))
+        && header(TRANSFER_ENCODING).is_none();
+    let body = response.body().as_deref().filter(|_| plain).unwrap_or_default();
+    let body = String::from_utf8_lossy(body);
+    let said: String = body.lines().next().unwrap_or_default().trim().chars().take(SAID).collect();
+    let said = match said.as_str() {
+        "" => String::new(),
+        said => format!(" (it says: {})", printable(said)),
+    };
+    let (code, name) = (status.as_u16(), status.canonical_reason().unwrap_or("an unknown status"));
+    format!("{target} answered {code} {name} instead of a WebSocket; {remedy}{said}")
+}
+
+/// The WebSocket was open, and broke.
+pub(super) fn broken(target: &Target, error: &WsError) -> String {
+    match error {
+        // The keepalive's; the system's own has a number.
+        WsError::Io(io) if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() => {
+            format!("{target} no longer answers ({io}); is it, or the network, down?")
+        }
+        #[cfg(feature = "tls")]
+        WsError::Io(io) if let_tls(target, io).is_some() && io.raw_os_error().is_none() => {
+            let_tls(target, io).unwrap_or_default()
+        }
+        WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
+        WsError::ConnectionClosed
+        | WsError::AlreadyClosed
+        | WsError::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+        ) => format!("{target} ended the connection without closing it; is it still running?"),
+        WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => format!(
+            "{target} sent a message of {size} bytes, and {max_size} is the most that is taken; \
+             have it send less at once"
+        ),
+        WsError::Utf8(_) => format!(
+            "{target} sent text that is not UTF-8; the fault is the server's, which must send \
+             such bytes as binary"
+        ),
+        error => format!(
+            "{target} broke the rules of WebSockets ({error}); the fault is the server's, or a \
+             proxy's on the way"
+        ),
+    }
+}
