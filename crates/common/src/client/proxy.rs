@@ -89,9 +89,10 @@ async fn connect(through: &Proxy<'_>, proxy: &Intercept) -> Result<TcpStream> {
     let response = proxy.send_request(request).await.map_err(not_http)?;
     match response.status() {
         status if status.is_success() => {}
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+        // 401 is what tinyproxy answers to a wrong login.
+        status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
             return Err(through.fault(
-                "wants another login (407)",
+                &format!("wants another login ({})", status.as_u16()),
                 "give it as in HTTP_PROXY=http://name:password@host:port",
             ));
         }
