@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// Messages of any length and kind, encoded as a server's frames, end to end.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ impl Frames {
         let frame = match message.into() {
             Message::Text(text) => Frame::message(text, OpCode::Data(Data::Text), true),
             Message::Binary(data) => Frame::message(data, OpCode::Data(Data::Binary), true),
-            Message::Ping(data) => Frame::message(data, OpCode::Control(Control::Ping), true),
+            Message::Ping(data) => Frame::ping(data),
             Message::Pong(data) => Frame::pong(data),
             Message::Close(frame) => Frame::close(frame),
             Message::Frame(frame) => frame,

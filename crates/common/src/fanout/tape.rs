@@ -12,7 +12,7 @@ use super::Frames;
 
 /// How much of the past is kept, in bytes: over 20,000 changes of a counter. There is one tape for
 /// all subscribers, so that it costs little to let one fall far behind without missing anything.
-pub(super) const KEPT: usize = 1 << 20;
+const KEPT: usize = 1 << 20;
 
 /// How much a subscriber takes at once, in bytes: what a slow one holds in memory.
 const BATCH: usize = 16 << 10;
