@@ -139,8 +139,10 @@ pub async fn run(exe: &str, args: &[&str], input: impl AsRef<[u8]>) -> Output {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A program that never reads its input has the right not to.
-    _ = stdin.write_all(input.as_ref()).await;
-    drop(stdin);
-    soon("the program's end", child.wait_with_output()).await.unwrap()
+    // A program that never reads its input has the right not to. One that answers while it reads
+    // must find somebody who reads.
+    let write = async move { _ = stdin.write_all(input.as_ref()).await };
+    let ((), output) =
+        soon("the program's end", async { tokio::join!(write, child.wait_with_output()) }).await;
+    output.unwrap()
 }

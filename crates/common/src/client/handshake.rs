@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use tokio::time::timeout;
-use tokio_tungstenite::{MaybeTlsStream, client_async_with_config};
+use tokio_tungstenite::MaybeTlsStream;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::Error as WsError;
 use tungstenite::handshake::client::{Request, Response};
@@ -13,7 +13,7 @@ use tungstenite::protocol::WebSocketConfig;
 
 use super::url::Target;
 use super::{dial, errors, proxy};
-use crate::socket::{Keepalive, Pings};
+use crate::socket::Pings;
 use crate::{Result, Socket};
 
 /// How long connecting may take, redirects, proxies, TLS and the handshake included: Python
@@ -115,11 +115,8 @@ impl Connect {
         let config = WebSocketConfig::default()
             .max_message_size(Some(self.max_size))
             .max_frame_size(Some(self.max_size));
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((websocket, response)) => {
-                let socket = Keepalive::new(websocket, self.pings);
-                Ok(Outcome::Open(Box::new((socket, response))))
-            }
+        match Socket::client_async(request, stream, config, self.pings).await {
+            Ok(opened) => Ok(Outcome::Open(Box::new(opened))),
             Err(WsError::Http(response))
                 if matches!(response.status().as_u16(), 300..=303 | 307 | 308) =>
             {

@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -25,11 +24,6 @@ use super::{Handler, Request, Server};
 use crate::Socket;
 use crate::socket::Keepalive;
 use crate::socket::close::{close, close_frame, frame_for, handler_failed, hang_up};
-
-/// tungstenite allocates this much for each connection, and fills it with zeros at each attempt
-/// to read. Its default of 128 KiB costs 137 KiB an idle connection and twice the CPU of a
-/// fan-out; 512 bytes to 4 KiB measured best.
-const BUFFER: usize = 512;
 
 /// What all connections of a server share.
 pub(super) struct Shared<H> {
@@ -139,7 +133,7 @@ impl<H: Handler> Shared<H> {
         match timeout_at(deadline, opening).await {
             Ok(Ok(Some((stream, Some((request, behind)))))) => {
                 let answered = answered.into_inner()?;
-                return Some((self.socket(stream, behind).await, request, answered));
+                return Some((self.socket(stream, &behind), request, answered));
             }
             // Who was answered and stays all the same has done nothing wrong, but nobody waits
             // for it when the server stops.
@@ -192,18 +186,12 @@ impl<H: Handler> Shared<H> {
         None
     }
 
-    async fn socket(&self, stream: MaybeTlsStream<TcpStream>, behind: Bytes) -> Box<Socket> {
+    fn socket(&self, stream: MaybeTlsStream<TcpStream>, behind: &[u8]) -> Box<Socket> {
         let flags = &self.server.flags;
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
             .max_message_size(Some(flags.max_size))
             .max_frame_size(Some(flags.max_size));
-        // A copy: the original keeps the whole buffer of the request alive.
-        let behind = behind.to_vec();
-        let websocket =
-            WebSocketStream::from_partially_read(stream, behind, Role::Server, Some(config)).await;
-        Box::new(Keepalive::new(websocket, flags.pings()))
+        Box::new(Keepalive::new(stream, behind, Role::Server, config, flags.pings()))
     }
 }
 
@@ -231,7 +219,7 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
 
         let stream = MaybeTlsStream::Plain(connect().await);
-        let socket_size = size_of_val(&*shared.socket(stream, Bytes::new()).await);
+        let socket_size = size_of_val(&*shared.socket(stream, &[]));
         let connection = shared.clone().connection(connect().await, peer, false, permit);
         println!("socket {socket_size}, connection {}", size_of_val(&connection));
 

@@ -64,7 +64,7 @@ impl PingClock {
             return Poll::Pending;
         }
         ready!(self.timer.as_mut().poll(cx));
-        if self.waits_for_pong() && !self.pings.timeout.is_zero() {
+        if self.ping != Ping::Idle && !self.pings.timeout.is_zero() {
             return Poll::Ready(Alarm::PongOverdue);
         }
         self.ping = Ping::Due;
@@ -79,17 +79,14 @@ impl PingClock {
         self.ping == Ping::Due
     }
 
-    pub(crate) fn waits_for_pong(&self) -> bool {
-        self.ping != Ping::Idle
-    }
-
     /// The ping is on its way.
     pub(crate) fn pinged(&mut self) {
         self.ping = Ping::Sent;
     }
 
-    /// A pong came. One that nobody asked for changes nothing (RFC 6455, section 5.5.3).
-    pub(crate) fn pong(&mut self) {
+    /// Something came, a pong or anything else: whoever sends is alive. What came before the ping
+    /// changes nothing (nor does a pong that nobody asked for: RFC 6455, section 5.5.3).
+    pub(crate) fn heard(&mut self) {
         if self.ping == Ping::Sent {
             self.ping = Ping::Idle;
             self.restart(self.pings.interval);

@@ -130,6 +130,25 @@ async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_onc
 }
 
 #[tokio::test]
+async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
+    // Neither side may wait for the other one to read first.
+    let lines = format!("{}\n", "x".repeat(50_000)).repeat(400);
+    let (output, ()) = converse(&["--wait", "20"], &lines, async |socket| {
+        for _ in 0..400 {
+            // A failure shows in what talk says.
+            let Some(Ok(line)) = socket.next().await else { return };
+            _ = socket.send(line).await;
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, stdout, said) = ended(&output);
+    assert_eq!((status, said), (Some(0), "closed by the server: 1000, OK\n"));
+    assert_eq!(stdout.lines().count(), 400);
+    assert!(stdout.lines().all(|line| line.len() == 50_002));
+}
+
+#[tokio::test]
 async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
     let (output, code) = converse(&[], b"Ada\nJos\xe9\n", async |socket| {
         assert_eq!(heard(socket).await, Message::text("Ada"));
