@@ -108,6 +108,10 @@ fn subprotocol(response: &Response) -> String {
 async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> Result<End> {
     let mut by_us = false;
     let over = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
+    if let Some(latency) = socket.latency().filter(|_| flags.time) {
+        let latency = latency.as_secs_f64() * 1000.0;
+        console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
+    }
     leave(&mut socket, &flags.url, over, CLOSE_TIMEOUT).await?;
     Ok(match by_us {
         true => End::ByUs,

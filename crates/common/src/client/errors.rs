@@ -25,7 +25,9 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
     match error {
         WsError::Http(response) => refused(target, response),
         #[cfg(feature = "tls")]
-        WsError::Io(io) if let_tls(target, io).is_some() => let_tls(target, io).unwrap_or_default(),
+        WsError::Io(io) if tls_fault(target, io).is_some() => {
+            tls_fault(target, io).unwrap_or_default()
+        }
         WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
             format!("{target} does not speak WebSocket: it hung up; is it the right port?")
         }
@@ -51,7 +53,7 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
 }
 
 #[cfg(feature = "tls")]
-fn let_tls(target: &Target, error: &io::Error) -> Option<String> {
+fn tls_fault(target: &Target, error: &io::Error) -> Option<String> {
     target.secure().then(|| super::encrypt::reason(target, &error.to_string())).flatten()
 }
 
@@ -105,8 +107,8 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
             format!("{target} no longer answers ({io}); is it, or the network, down?")
         }
         #[cfg(feature = "tls")]
-        WsError::Io(io) if let_tls(target, io).is_some() && io.raw_os_error().is_none() => {
-            let_tls(target, io).unwrap_or_default()
+        WsError::Io(io) if tls_fault(target, io).is_some() && io.raw_os_error().is_none() => {
+            tls_fault(target, io).unwrap_or_default()
         }
         WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
         WsError::ConnectionClosed
@@ -126,5 +128,36 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
             "{target} broke the rules of WebSockets ({error}); the fault is the server's, or a \
              proxy's on the way"
         ),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_library_says_of_a_broken_connection_is_a_sentence() {
+        let target = Target::parse("wss://ada:secret@localhost/a").unwrap();
+        let timed_out = io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout");
+        for (error, says) in [
+            (timed_out.into(), "wss://localhost/a no longer answers (no pong within ping_timeout)"),
+            (
+                io::Error::from_raw_os_error(110).into(),
+                "the connection to wss://localhost/a broke (",
+            ),
+            #[cfg(feature = "tls")]
+            (
+                io::Error::other("SSL routines::tlsv13 alert certificate required").into(),
+                "wss://localhost/a wants a certificate of its clients",
+            ),
+            (WsError::AlreadyClosed, "wss://localhost/a ended the connection without closing it"),
+            (WsError::Utf8(String::new()), "wss://localhost/a sent text that is not UTF-8"),
+            (WsError::AttackAttempt, "wss://localhost/a broke the rules of WebSockets"),
+        ] {
+            let error: WsError = error;
+            let sentence = broken(&target, &error);
+            assert!(sentence.starts_with(says), "{sentence}");
+        }
     }
 }

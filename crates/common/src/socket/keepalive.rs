@@ -16,6 +16,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::waker_ref;
@@ -114,6 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         self.inner.closed.as_deref().map(Option::as_ref)
     }
 
+    /// How long the answer to the last ping took, as in Python `websockets`; `None` before one.
+    pub fn latency(&self) -> Option<Duration> {
+        self.inner.clock.latency()
+    }
+
     /// The stream below.
     pub fn get_ref(&self) -> &S {
         self.inner.websocket.get_ref()
@@ -168,7 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
                     self.closed = Some(Box::new(frame));
                     self.owes_answer = true;
                 }
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => self.clock.pong(),
+                Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
             self.unflushed |= self.owes_answer;

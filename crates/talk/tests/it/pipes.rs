@@ -1,6 +1,6 @@
 //! Lines in, lines out, and what the exit status says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use testing::soon;
@@ -96,7 +96,7 @@ async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
         heard(socket).await;
         // Each of them within the wait, all of them beyond it.
         for n in 0..4 {
-            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
             socket.send(Message::text(n.to_string())).await.unwrap();
         }
         let last = Instant::now();
@@ -169,9 +169,9 @@ async fn when_nobody_reads_its_output_any_more_it_closes() {
     drop(talk.stdout.take());
     let closed = loop {
         socket.send(Message::text("anybody?")).await.unwrap();
-        match tokio::time::timeout(std::time::Duration::from_millis(10), socket.next()).await {
-            Ok(message) => break message,
-            Err(_) => {}
+        let answer = tokio::time::timeout(Duration::from_millis(10), socket.next()).await;
+        if let Ok(message) = answer {
+            break message;
         }
     };
     assert!(matches!(closed, Some(Ok(Message::Close(Some(_))))), "{closed:?}");
@@ -194,7 +194,7 @@ async fn a_reader_who_is_slow_loses_nothing() {
         while let Some(Ok(_)) = socket.next().await {}
     });
     // Far longer than it takes to fill every buffer on the way.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!sent.is_finished());
     let output = soon("the end", talk.wait_with_output()).await.unwrap();
     let (status, stdout, _) = ended(&output);
@@ -217,4 +217,23 @@ async fn time_stands_before_each_line_when_it_is_asked_for() {
         assert_eq!(digits, "00:00:00.000Z", "{line}");
     }
     assert!(stdout.ends_with("Z < tick\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn with_the_time_goes_the_latency_of_the_last_ping() {
+    let flags = ["--time", "--ping-interval", "0.1"];
+    let (output, ()) = converse(&flags, "", async |socket| {
+        let ping = heard(socket).await;
+        assert_eq!(ping, Message::Ping("".into()));
+        // The pong goes out with the flush.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        socket.flush().await.unwrap();
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, _, said) = ended(&output);
+    assert_eq!(status, Some(0));
+    let latency = said.split_once("latency of the last ping: ").unwrap().1;
+    let latency: f64 = latency.split_once(" ms").unwrap().0.parse().unwrap();
+    assert!((25.0..5_000.0).contains(&latency), "{said}");
 }
