@@ -21,8 +21,7 @@ pub struct Flags {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// Call as a page of this origin would, for example https://example.com
-    #[arg(long, value_parser = value)]
+    #[arg(long, value_parser = value, help = ORIGIN_HELP)]
     pub origin: Option<HeaderValue>,
 
     /// Ask for this subprotocol; may be repeated, the one you like best first
@@ -57,6 +56,9 @@ pub struct Flags {
     #[arg(long)]
     pub time: bool,
 }
+
+/// A doc comment would have to mark the URL as one, for rustdoc.
+const ORIGIN_HELP: &str = "Call as a page of this origin would, for example https://example.com";
 
 const EXAMPLES: &str = "\
 Examples:

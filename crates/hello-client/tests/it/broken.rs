@@ -1,7 +1,11 @@
 //! A server that breaks the rules, or breaks off: a sentence for the person, a code for the server.
 
+use std::process::Stdio;
+
 use futures_util::StreamExt;
+use testing::soon;
 use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::accept_async;
 use tungstenite::Message;
 
 use crate::{converse, failed};
@@ -58,4 +62,27 @@ async fn a_name_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
     assert!(
         matches!(heard, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000)
     );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_one_sentence() {
+    let (listener, address) = crate::listen().await;
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let client = tokio::process::Command::new(crate::EXE)
+        .arg(format!("ws://{address}"))
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::piped())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let server = async {
+        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let (output, ()) = tokio::join!(client.wait_with_output(), server);
+    failed(&output.unwrap(), "cannot write to stdout (");
 }

@@ -7,7 +7,7 @@
 //! | `signals` | how it leaves |
 //! | `reconnect` | a server that goes and comes back |
 //! | `proxies` | real proxies, where they are installed |
-//! | `tls` | feature `tls`: `wss://`, and what it trusts; without it, what to build |
+//! | `tls` | feature `make-cert`: `wss://`, and what it trusts; without `tls`, what to build |
 //! | `terminal` | prompt, editing, and lines that come meanwhile |
 //! | `pty` | the pseudo-terminal and its screen |
 

@@ -22,7 +22,9 @@ async fn start(name: &str, arguments: &[&str], port: u16) -> Option<Child> {
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let Ok(proxy) = command.spawn() else {
         eprintln!("skipped: {name} is not installed");
-        assert!(std::env::var("CI").is_err(), "{name} is not installed");
+        let expected =
+            cfg!(target_os = "linux") && std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!expected, "{name} is not installed");
         return None;
     };
     let listening = async {

@@ -16,9 +16,9 @@ async fn without_the_feature_it_says_what_to_build() {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "make-cert")]
 mod with_tls {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use common::tls;
     use futures_util::{SinkExt, StreamExt};
@@ -30,7 +30,7 @@ mod with_tls {
     use crate::{EXE, ended};
 
     /// A greeting server that proves itself by this file, and its URL by this name.
-    async fn serve(pem: &PathBuf, host: &str) -> String {
+    async fn serve(pem: &Path, host: &str) -> String {
         let acceptor = tls::acceptor(pem, "localhost").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
