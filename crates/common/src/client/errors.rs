@@ -64,7 +64,7 @@ pub(super) fn refused(target: &Target, response: &Response) -> String {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let remedy = match status {
         StatusCode::UNAUTHORIZED => "log in as in ws://name:password@host, or by a header",
-        StatusCode::FORBIDDEN => "it lets this client or its origin not in; its log may say why",
+        StatusCode::FORBIDDEN => "it refuses this client or its origin; its log may say why",
         StatusCode::NOT_FOUND => "is it the right path?",
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             return match header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok()) {
@@ -77,7 +77,8 @@ pub(super) fn refused(target: &Target, response: &Response) -> String {
         status if status.is_success() => "it is a web server; is it the right port and path?",
         status if status.is_redirection() => "it does not say where to go on",
         status if status.is_server_error() => "the fault is the server's; its log may say why",
-        _ => "is it the right port and path?",
+        // Of most others the server knows best.
+        _ => "",
     };
     answered(target, status, remedy, response)
 }
@@ -91,12 +92,14 @@ fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Respon
     let body = response.body().as_deref().filter(|_| plain).unwrap_or_default();
     let body = String::from_utf8_lossy(body);
     let said: String = body.lines().next().unwrap_or_default().trim().chars().take(SAID).collect();
-    let said = match said.as_str() {
-        "" => String::new(),
-        said => format!(" (it says: {})", printable(said)),
-    };
     let (code, name) = (status.as_u16(), status.canonical_reason().unwrap_or("an unknown status"));
-    format!("{target} answered {code} {name} instead of a WebSocket; {remedy}{said}")
+    let answered = format!("{target} answered {code} {name} instead of a WebSocket");
+    match (remedy, said.as_str()) {
+        ("", "") => format!("{answered}; is it the right port and path?"),
+        ("", said) => format!("{answered}: {}", printable(said)),
+        (remedy, "") => format!("{answered}; {remedy}"),
+        (remedy, said) => format!("{answered}; {remedy} (it says: {})", printable(said)),
+    }
 }
 
 /// The WebSocket was open, and broke.

@@ -18,7 +18,7 @@ async fn said_of(response: &str) -> String {
 async fn each_status_has_its_remedy() {
     for (head, says) in [
         ("401 x", "URL answered 401 Unauthorized instead of a WebSocket; log in as in ws://"),
-        ("403 x", "URL answered 403 Forbidden instead of a WebSocket; it lets this client"),
+        ("403 x", "URL answered 403 Forbidden instead of a WebSocket; it refuses this client"),
         ("404 x", "URL answered 404 Not Found instead of a WebSocket; is it the right path?"),
         (
             "429 x\r\nRetry-After: 7",
@@ -42,6 +42,13 @@ async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
         "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nfull\u{1b}\nup\n";
     let said = said_of(plain).await;
     assert!(said.ends_with("try again later (it says: full\\u{1b})\n"), "{said}");
+
+    let tls = "HTTP/1.1 400 x\r\nContent-Type: text/plain\r\n\r\nThis port speaks TLS.\n";
+    let said = said_of(tls).await;
+    assert_eq!(
+        said,
+        "URL answered 400 Bad Request instead of a WebSocket: This port speaks TLS.\n"
+    );
 
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!DOCTYPE html><title>Hello";
     let said = said_of(page).await;

@@ -40,6 +40,7 @@ async fn it_comes_back_after_a_kill_and_says_each_try() {
     socket.send(Message::text("welcome back")).await.unwrap();
     drop(input);
     while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
     let output = soon("the end", talk.wait_with_output()).await.unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout, b"< welcome back\n");
