@@ -161,3 +161,26 @@ async fn a_redirect_away_from_encryption_is_not_followed() {
     assert!(said.starts_with(&says), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_not_taken_for_one_without_tls() {
+    let pem = made("gone");
+    let acceptor = tls::acceptor(&pem, "localhost").unwrap();
+    for (opened, says) in [(true, "ended the connection without closing it"), (false, "hung up")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        let server = async {
+            let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            if opened {
+                let mut socket = accept_async(stream).await.unwrap();
+                socket.next().await.unwrap().unwrap();
+            }
+            // No close_notify, nor anything else.
+        };
+        let arguments = [url.as_str(), "--ca", pem.to_str().unwrap()];
+        let (output, ()) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&url) && said.contains(says), "{said}");
+    }
+}

@@ -22,12 +22,11 @@ pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
 
 /// There is a connection, but no WebSocket.
 pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
+    if let Some(sentence) = no_certificate(target, error) {
+        return sentence;
+    }
     match error {
         WsError::Http(response) => refused(target, response),
-        #[cfg(feature = "tls")]
-        WsError::Io(io) if tls_fault(target, io).is_some() => {
-            tls_fault(target, io).unwrap_or_default()
-        }
         WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
             format!("{target} does not speak WebSocket: it hung up; is it the right port?")
         }
@@ -52,9 +51,15 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
     }
 }
 
-#[cfg(feature = "tls")]
-fn tls_fault(target: &Target, error: &io::Error) -> Option<String> {
-    target.secure().then(|| super::encrypt::reason(target, &error.to_string())).flatten()
+/// Whether the server wants a certificate of us, which it may say after the handshake of TLS.
+fn no_certificate(target: &Target, error: &WsError) -> Option<String> {
+    #[cfg(feature = "tls")]
+    if let (WsError::Io(io), true) = (error, target.secure()) {
+        return super::encrypt::no_certificate(target, &io.to_string());
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = (target, error);
+    None
 }
 
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
@@ -104,21 +109,21 @@ fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Respon
 
 /// The WebSocket was open, and broke.
 pub(super) fn broken(target: &Target, error: &WsError) -> String {
+    if let Some(sentence) = no_certificate(target, error) {
+        return sentence;
+    }
     match error {
         // The keepalive's; the system's own has a number.
         WsError::Io(io) if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() => {
             format!("{target} no longer answers ({io}); is it, or the network, down?")
         }
-        #[cfg(feature = "tls")]
-        WsError::Io(io) if tls_fault(target, io).is_some() && io.raw_os_error().is_none() => {
-            tls_fault(target, io).unwrap_or_default()
-        }
+        WsError::Io(io) if hung_up(io) => hung_up_sentence(target),
         WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
         WsError::ConnectionClosed
         | WsError::AlreadyClosed
         | WsError::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        ) => format!("{target} ended the connection without closing it; is it still running?"),
+        ) => hung_up_sentence(target),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => format!(
             "{target} sent a message of {size} bytes, and {max_size} is the most that is taken; \
              have it send less at once"
@@ -132,6 +137,17 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
              proxy's on the way"
         ),
     }
+}
+
+/// A server that is gone. TLS libraries tell it by their words alone.
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        || error.to_string().contains("unexpected eof")
+}
+
+fn hung_up_sentence(target: &Target) -> String {
+    format!("{target} ended the connection without closing it; is it still running?")
 }
 
 #[cfg(test)]
@@ -153,6 +169,15 @@ mod tests {
             (
                 io::Error::other("SSL routines::tlsv13 alert certificate required").into(),
                 "wss://localhost/a wants a certificate of its clients",
+            ),
+            (
+                io::Error::other("error:0A000126:SSL routines::unexpected eof while reading")
+                    .into(),
+                "wss://localhost/a ended the connection without closing it",
+            ),
+            (
+                io::Error::from(io::ErrorKind::ConnectionReset).into(),
+                "wss://localhost/a ended the connection",
             ),
             (WsError::AlreadyClosed, "wss://localhost/a ended the connection without closing it"),
             (WsError::Utf8(String::new()), "wss://localhost/a sent text that is not UTF-8"),
