@@ -183,12 +183,14 @@ fn listen_for_signals(leave: CancellationToken) -> Result<()> {
         }
     };
     tokio::spawn(async move {
-        next().await;
-        leave.cancel();
-        next().await;
-        if !is_ending() {
-            mode::restore();
-            std::process::exit(1);
+        loop {
+            next().await;
+            // The first one may have been a key.
+            if leave.is_cancelled() && !is_ending() {
+                mode::restore();
+                std::process::exit(1);
+            }
+            leave.cancel();
         }
     });
     Ok(())

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use testing::{LIMIT, soon};
@@ -105,6 +106,12 @@ impl Terminal {
     /// The mode that the terminal is in.
     pub fn mode(&self) -> Termios {
         tcgetattr(&self.device).unwrap()
+    }
+
+    /// Interrupts talk, as Ctrl-C does where the terminal is not in the editor's mode.
+    pub fn interrupt(&self) {
+        let talk = Pid::from_raw(self.talk.id().unwrap() as i32).unwrap();
+        kill_process(talk, Signal::INT).unwrap();
     }
 
     /// Waits for the end, and returns the exit status.

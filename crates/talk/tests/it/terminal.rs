@@ -1,8 +1,11 @@
 //! Prompt, editing, and lines that come meanwhile.
 
+use std::time::Instant;
+
 use futures_util::{SinkExt, StreamExt};
 use rustix::termios::LocalModes;
 use testing::soon;
+use tokio::io::AsyncReadExt;
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -121,4 +124,18 @@ async fn it_comes_back_at_a_terminal_too() {
     let mut again = accept(&listener).await;
     terminal.press("back?\r");
     assert_eq!(heard(&mut again).await, Message::text("back?"));
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_at_once_when_the_server_does_not_answer() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    terminal.press("\u{3}");
+    // Its close frame is read and never answered.
+    let mut closed = [0; 8];
+    soon("a close", socket.get_mut().read_exact(&mut closed)).await.unwrap();
+    let began = Instant::now();
+    terminal.interrupt();
+    assert_eq!(terminal.ended().await, Some(1));
+    assert!(began.elapsed().as_secs() < 5);
+    assert!(terminal.mode().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
 }
