@@ -79,13 +79,10 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // The editor takes one line at a time: once it has taken this one, those before are on the
         // screen. Up and down again, it changes nothing there.
-        if mode::is_raw() {
-            _ = self.print("\u{1b}[A\n");
-        }
+        _ = self.print("\u{1b}[A\n");
         ENDING.store(true, Ordering::Relaxed);
         let asked = Instant::now();
-        while !self.keyboard.is_finished() && asked.elapsed() < LONG_ENOUGH {
-            mode::interrupt();
+        while !self.keyboard.is_finished() && asked.elapsed() < LONG_ENOUGH && mode::interrupt() {
             thread::sleep(Duration::from_millis(2));
         }
         mode::restore();
@@ -123,15 +120,15 @@ pub mod mode {
     }
 
     /// Whether it is another one now.
-    pub fn is_raw() -> bool {
+    fn is_raw() -> bool {
         let now = tcgetattr(io::stdin()).map(|mode| mode.local_modes);
         BEFORE.get().zip(now.ok()).is_some_and(|(before, now)| before.local_modes != now)
     }
 
     /// The only way to make the editor return, which restores the mode, and so to know that it
     /// prints no more: it handles this signal itself while it waits for a key.
-    pub fn interrupt() {
-        _ = kill_process(getpid(), Signal::INT);
+    pub fn interrupt() -> bool {
+        kill_process(getpid(), Signal::INT).is_ok()
     }
 
     /// Restores the mode, for who cannot wait for the editor.
@@ -149,13 +146,10 @@ pub mod mode {
     /// Nothing to remember.
     pub fn remember() {}
 
-    /// Nobody knows.
-    pub fn is_raw() -> bool {
+    /// No way to do it.
+    pub fn interrupt() -> bool {
         false
     }
-
-    /// No way to do it.
-    pub fn interrupt() {}
 
     /// Nothing to restore.
     pub fn restore() {}

@@ -52,6 +52,15 @@ fn the_crates_without_tls_compile_no_tls_library() {
 }
 
 #[test]
+fn the_servers_compile_nothing_of_the_clients() {
+    for demo in ["hello-server", "time-server", "counter-server"] {
+        let tree = cargo(&["tree", "--locked", "--offline", "-e", "normal,build", "-p", demo]);
+        assert!(tree.contains("tokio-tungstenite"), "{tree}");
+        assert!(!tree.contains("tokio-socks"), "{demo} compiles a proxy's protocol");
+    }
+}
+
+#[test]
 fn every_file_says_at_its_top_what_it_is_for() {
     let mut looked_at = 0;
     for path in files(&root().join("crates")) {
