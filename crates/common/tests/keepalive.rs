@@ -11,7 +11,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message};
 
 /// A server's socket that pings after `interval` and gives up `timeout` later, in seconds, and
@@ -24,9 +24,9 @@ async fn connect(
     let (here, there) = duplex(room);
     let pings =
         Pings { interval: Duration::from_secs(interval), timeout: Duration::from_secs(timeout) };
-    let server = WebSocketStream::from_raw_socket(here, Role::Server, None).await;
+    let server = Keepalive::new(here, &[], Role::Server, WebSocketConfig::default(), pings);
     let client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
-    (Keepalive::new(server, pings), client)
+    (server, client)
 }
 
 fn timed_out(error: Error) -> bool {

@@ -20,17 +20,17 @@ use tokio::io::{
 };
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 /// A server's socket on `network`, that pings after so many seconds and gives up as much later.
-async fn server<S>(network: S, seconds: u64) -> Keepalive<S>
+fn server<S>(network: S, seconds: u64) -> Keepalive<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let pause = Duration::from_secs(seconds);
-    let websocket = WebSocketStream::from_raw_socket(network, Role::Server, None).await;
-    Keepalive::new(websocket, Pings { interval: pause, timeout: pause })
+    let pings = Pings { interval: pause, timeout: pause };
+    Keepalive::new(network, &[], Role::Server, WebSocketConfig::default(), pings)
 }
 
 /// A network that takes every second write only, and then no more than 50 bytes of it.
@@ -70,7 +70,7 @@ impl AsyncWrite for Stutter {
 async fn the_look_for_a_pong_before_the_verdict_writes_nothing_into_the_middle_of_a_frame() {
     for opcode in [0x89, 0x88] {
         let (here, mut there) = duplex(64 << 10);
-        let mut server = server(Stutter(here, false), 1).await;
+        let mut server = server(Stutter(here, false), 1);
         // A ping or a close, which wants an answer, while a frame is half written.
         there.write_all(&[opcode, 0x80, 0, 0, 0, 0]).await.unwrap();
         let frame = [&[0x82, 126, 16, 0][..], &[7; 4096]].concat();
@@ -87,7 +87,7 @@ async fn the_look_for_a_pong_before_the_verdict_writes_nothing_into_the_middle_o
 #[tokio::test(start_paused = true)]
 async fn a_ping_for_which_there_was_no_room_goes_out_when_there_is() {
     let (here, there) = duplex(64);
-    let mut server = server(here, 20).await;
+    let mut server = server(here, 20);
     let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
     // Fills the network to the last byte.
     server.send(Message::binary(vec![0; 62])).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_ping_for_which_there_was_no_room_goes_out_when_there_is() {
 #[tokio::test]
 async fn a_peer_that_sends_without_a_pause_leaves_the_handler_time_for_other_things() {
     let (here, there) = duplex(1 << 20);
-    let mut server = server(here, 20).await;
+    let mut server = server(here, 20);
     let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
     for _ in 0..10_000 {
         client.feed(Message::text("more")).await.unwrap();

@@ -114,7 +114,7 @@ mod tests {
         let (place, _) = shared.places.take(peer);
 
         let stream = MaybeTlsStream::Plain(connect().await);
-        let socket_size = size_of_val(&*shared.opening.socket(stream, Bytes::new()).await);
+        let socket_size = size_of_val(&*shared.opening.socket(stream, &[]));
         let connection = shared.clone().connection(connect().await, place, None);
         println!("socket {socket_size}, connection {}", size_of_val(&connection));
 

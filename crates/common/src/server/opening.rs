@@ -3,12 +3,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -22,11 +21,6 @@ use super::{Request, Server, forwarded};
 use crate::Socket;
 use crate::socket::Keepalive;
 use crate::socket::close::hang_up;
-
-/// tungstenite allocates this much for each connection, and fills it with zeros at each attempt
-/// to read. Its default of 128 KiB costs 137 KiB an idle connection and twice the CPU of a
-/// fan-out; 512 bytes to 4 KiB measured best.
-const BUFFER: usize = 512;
 
 /// What an opening needs to know.
 pub(super) struct Opening {
@@ -102,7 +96,7 @@ impl Opening {
         match timeout_at(deadline, opening).await {
             Ok(Ok(Some((stream, Some((request, behind)))))) => {
                 let (place, answered) = (place.into_inner(), answered.into_inner()?);
-                let socket = self.socket(stream, behind).await;
+                let socket = self.socket(stream, &behind);
                 return Some(Opened { socket, request, place, answered });
             }
             // Who was answered and stays all the same has done nothing wrong, but nobody waits
@@ -156,21 +150,11 @@ impl Opening {
         None
     }
 
-    pub(super) async fn socket(
-        &self,
-        stream: MaybeTlsStream<TcpStream>,
-        behind: Bytes,
-    ) -> Box<Socket> {
+    pub(super) fn socket(&self, stream: MaybeTlsStream<TcpStream>, behind: &[u8]) -> Box<Socket> {
         let flags = &self.server.flags;
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
             .max_message_size(Some(flags.max_size))
             .max_frame_size(Some(flags.max_size));
-        // A copy: the original keeps the whole buffer of the request alive.
-        let behind = behind.to_vec();
-        let websocket =
-            WebSocketStream::from_partially_read(stream, behind, Role::Server, Some(config)).await;
-        Box::new(Keepalive::new(websocket, flags.pings()))
+        Box::new(Keepalive::new(stream, behind, Role::Server, config, flags.pings()))
     }
 }

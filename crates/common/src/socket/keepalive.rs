@@ -9,67 +9,88 @@
 //! be taken. A handler that pauses should therefore wait in `next()` with a timeout, rather than
 //! in `sleep`.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use futures_util::task::waker_ref;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{coop, yield_now};
-use tokio_tungstenite::WebSocketStream;
-use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::pings::{Alarm, PingClock, Pings};
 use super::wakes::Wakes;
+use super::websocket::WebSocket;
 
 /// How many messages come in a row. Then the handler gets to what else it waits for, even when a
 /// peer sends without a pause. `select!` does not see to that by itself: once a task has used up
 /// tokio's budget of 128 steps, it looks at no branch at all.
 const TURN: u8 = 100;
 
+/// How much is read ahead while a write is blocked, in bytes: a peer that answers pings, but does
+/// not read for a while, is noticed. What is over it waits in the network.
+const AHEAD: usize = 16 << 10;
+
 /// A WebSocket that keeps itself alive.
 ///
 /// Its `Stream` yields text and binary messages, and ends after the close handshake. When a
 /// pong is overdue, both `Stream` and `Sink` return [`Error::Io`] of kind
-/// [`TimedOut`](io::ErrorKind::TimedOut). A frame that was written in part when its send was
-/// cancelled is finished before anything else is written.
+/// [`TimedOut`](io::ErrorKind::TimedOut); whatever else came since the ping is as good as a pong.
+/// A frame that was written in part when its send was cancelled is finished before anything else
+/// is written.
 #[derive(Debug)]
 pub struct Keepalive<S> {
-    websocket: WebSocketStream<S>,
-    clock: PingClock,
+    inner: Inner<S>,
     /// Whether the connection or the timer has something new for `poll_next`.
     wakes: Arc<Wakes>,
-    /// tungstenite has something to write. No more is read before a pong is written, so that a
-    /// peer that pings without reading fills its own buffers rather than ours.
-    unflushed: bool,
-    /// The peer's close frame, and what was in it.
-    closed: Option<Option<CloseFrame>>,
     /// How many messages came without a pause.
     in_a_row: u8,
-    /// A message that was read ahead, in search of a pong.
-    ahead: Option<Box<Result<Message, Error>>>,
-    /// What is left to write of [`send_encoded`](Self::send_encoded)'s frames.
-    encoded: Bytes,
+}
+
+/// All that waits with [`Wakes`] for a waker.
+#[derive(Debug)]
+struct Inner<S> {
+    websocket: WebSocket<S>,
+    clock: PingClock,
+    /// tungstenite has something to write,
+    unflushed: bool,
+    /// and a pong or a close frame is among it. No more is read before it is written, so that a
+    /// peer that pings without reading fills its own buffers rather than ours.
+    owes_answer: bool,
+    /// The peer's close frame, and what was in it. Boxed, for most connections have none.
+    closed: Option<Box<Option<CloseFrame>>>,
+    /// Messages that came while a write was blocked.
+    ahead: VecDeque<Result<Message, Error>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
-    /// Keeps `websocket` alive from now on.
-    pub fn new(websocket: WebSocketStream<S>, pings: Pings) -> Self {
-        Self {
-            websocket,
+    /// A WebSocket on `stream`, whose opening handshake is done, kept alive from now on. `unread`
+    /// is what was read from the stream behind the handshake. Of `config`, the sizes of the
+    /// buffers are not heeded.
+    pub fn new(
+        stream: S,
+        unread: &[u8],
+        role: Role,
+        config: WebSocketConfig,
+        pings: Pings,
+    ) -> Self {
+        let inner = Inner {
+            websocket: WebSocket::new(stream, unread, role, config),
             clock: PingClock::new(pings),
-            wakes: Arc::new(Wakes::default()),
             unflushed: false,
+            owes_answer: false,
             closed: None,
-            in_a_row: 0,
-            ahead: None,
-            encoded: Bytes::new(),
-        }
+            ahead: VecDeque::new(),
+        };
+        Self { inner, wakes: Arc::new(Wakes::default()), in_a_row: 0 }
     }
 
     /// Sends whole frames that are encoded already, past tungstenite: a server that tells many
@@ -80,171 +101,187 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// Those of the connection's write, and `TimedOut` when a pong is overdue.
     pub async fn send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
         // What tungstenite still has to write goes first, or the frames would be mixed up.
-        poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        poll_fn(|cx| self.poll_write(cx, Inner::poll_flush)).await?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
-        if self.closed.is_some() {
+        if self.closed().is_some() {
             return Ok(());
         }
-        self.encoded = frames;
-        poll_fn(|cx| self.poll_flush_all(cx)).await
+        self.inner.websocket.start_send_encoded(frames);
+        poll_fn(|cx| self.poll_write(cx, Inner::poll_flush)).await
     }
 
     /// The peer's close frame, once it has come; `Some(None)` for one without a code.
     pub fn closed(&self) -> Option<Option<&CloseFrame>> {
-        self.closed.as_ref().map(Option::as_ref)
+        self.inner.closed.as_deref().map(Option::as_ref)
+    }
+
+    /// How long the answer to the last ping took, as in Python `websockets`; `None` before one.
+    pub fn latency(&self) -> Option<Duration> {
+        self.inner.clock.latency()
     }
 
     /// The stream below.
     pub fn get_ref(&self) -> &S {
-        self.websocket.get_ref()
+        self.inner.websocket.get_ref()
     }
 
     /// The stream below. What is written to it directly must be whole frames.
     pub fn get_mut(&mut self) -> &mut S {
-        self.websocket.get_mut()
+        self.inner.websocket.get_mut()
     }
 
     /// Turns pings off, for the time of a farewell.
     pub fn stop_pings(&mut self) {
-        self.clock.stop();
+        self.inner.clock.stop();
     }
 
+    /// `write`, while the peer is read and kept alive, or given up.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: fn(&mut Inner<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Poll<Result<(), Error>> {
+        let waker = waker_ref(&self.wakes);
+        let connection = &mut Context::from_waker(&waker);
+        if let Poll::Ready(written) = write(&mut self.inner, connection) {
+            return Poll::Ready(written);
+        }
+        self.wakes.writer.register(cx.waker());
+        // There may be room since before it was known whom to wake.
+        if let Poll::Ready(written) = write(&mut self.inner, connection) {
+            return Poll::Ready(written);
+        }
+        self.inner.read_ahead(connection);
+        // Whatever was waited for here, `poll_next` has to look at it again.
+        self.wakes.happened.store(true, Ordering::Release);
+        self.inner.poll_dead(connection).map(Err)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     /// Reads on until a text or binary message, the end, or an error.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
-            ready!(self.poll_flush_websocket(cx))?;
-            match ready!(Pin::new(&mut self.websocket).poll_next(cx)) {
-                Some(Ok(Message::Ping(_))) => self.unflushed = true,
-                Some(Ok(Message::Pong(_))) => self.clock.pong(),
+            if let Poll::Ready(flushed) = self.poll_flush(cx) {
+                flushed?;
+            } else if self.owes_answer {
+                return Poll::Pending;
+            }
+            match ready!(self.websocket.poll_next(cx)) {
+                Some(Ok(Message::Ping(_))) => self.owes_answer = true,
                 // The stream ends once the answer is written.
                 Some(Ok(Message::Close(frame))) => {
-                    self.closed = Some(frame);
-                    self.unflushed = true;
+                    self.closed = Some(Box::new(frame));
+                    self.owes_answer = true;
                 }
+                Some(Ok(Message::Pong(_))) => self.clock.pong(),
                 Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
+            self.unflushed |= self.owes_answer;
         }
     }
 
-    fn poll_flush_websocket(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.unflushed {
-            // Not into the middle of a frame.
-            ready!(self.poll_write_encoded(cx))?;
-            ready!(Pin::new(&mut self.websocket).poll_flush(cx))?;
-            self.unflushed = false;
+    /// Reads on while a write is blocked, for a sign of life.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        // An empty message needs memory, too.
+        let size = |message: &Result<Message, Error>| {
+            message.as_ref().map_or(AHEAD, |message| size_of_val(message) + message.len())
+        };
+        let mut held: usize = self.ahead.iter().map(size).sum();
+        while held < AHEAD
+            && let Poll::Ready(Some(message)) = self.poll_read(cx)
+        {
+            held += size(&message);
+            self.ahead.push_back(message);
         }
-        Poll::Ready(Ok(()))
     }
 
-    /// Sends a ping when one is due. Ready when the peer is to be given up.
+    fn take_ahead(&mut self) -> Option<Result<Message, Error>> {
+        let message = self.ahead.pop_front()?;
+        if self.ahead.is_empty() {
+            self.ahead = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    /// Sends a ping when one is due. Ready when the peer is to be given up. To be called when
+    /// there is nothing more to read.
     fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.websocket.heard() {
+            self.clock.heard();
+        }
         while let Poll::Ready(alarm) = self.clock.poll(cx) {
             if alarm == Alarm::PongOverdue {
-                // A handler that only writes reads no pongs: look before the verdict.
-                if self.ahead.is_none()
-                    && let Poll::Ready(Some(message)) = self.poll_read(cx)
-                {
-                    self.ahead = Some(Box::new(message));
-                }
-                if self.clock.waits_for_pong() {
-                    let reason = "no pong within ping_timeout";
-                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason).into());
-                }
+                let reason = "no pong within ping_timeout";
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason).into());
             }
         }
-        if self.clock.ping_is_due()
-            && self.poll_write_encoded(cx).is_ready()
-            && Pin::new(&mut self.websocket).poll_ready(cx).is_ready()
-        {
+        if self.clock.ping_is_due() && self.websocket.poll_ready(cx).is_ready() {
             self.clock.pinged();
             self.unflushed = true;
             // A failure here is the next read's or write's to report.
-            _ = Pin::new(&mut self.websocket).start_send(Message::Ping(Bytes::new()));
-            _ = self.poll_flush_websocket(cx);
+            _ = self.websocket.start_send(cx, Message::Ping(Bytes::new()));
+            _ = self.poll_flush(cx);
         }
         Poll::Pending
     }
 
-    /// `poll`, but a peer that is given up ends the wait.
-    fn or_dead<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: Poll<Result<T, Error>>,
-    ) -> Poll<Result<T, Error>> {
-        match poll {
-            Poll::Pending => {
-                // Whatever was waited for here, `poll_next` has to look at it again.
-                self.wakes.happened.store(true, Ordering::Release);
-                self.poll_dead(cx).map(Err)
-            }
-            ready => ready,
-        }
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.websocket.poll_ready(cx)
     }
 
-    fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while !self.encoded.is_empty() {
-            let written = ready!(Pin::new(self.websocket.get_mut()).poll_write(cx, &self.encoded))?;
-            if written == 0 {
-                return Poll::Ready(Err(Error::Io(io::ErrorKind::WriteZero.into())));
-            }
-            self.encoded.advance(written);
-            if self.encoded.is_empty() {
-                // Bytes may own a large buffer; an idle connection should not.
-                self.encoded = Bytes::new();
-            }
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.unflushed {
+            return self.websocket.poll_write_encoded(cx);
         }
+        ready!(self.websocket.poll_flush(cx))?;
+        self.unflushed = false;
+        self.owes_answer = false;
         Poll::Ready(Ok(()))
     }
 
-    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let flushed = match self.poll_write_encoded(cx) {
-            Poll::Ready(Ok(())) => self.poll_flush_websocket(cx),
-            other => other,
-        };
-        self.or_dead(cx, flushed)
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_flush(cx))?;
+        self.websocket.poll_close(cx)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {
     type Item = Result<Message, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = self.ahead.take() {
-            return Poll::Ready(Some(*message));
-        }
-        if self.in_a_row == TURN {
-            self.in_a_row = 0;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { inner, wakes, in_a_row } = self.get_mut();
+        if *in_a_row == TURN {
+            *in_a_row = 0;
             // Not `wake_by_ref`: a task that is always in line keeps the scheduler from looking
             // whose sockets and timers are ready.
             return pin!(yield_now()).poll(cx).map(|()| None);
         }
-        self.wakes.task.register(cx.waker());
-        if !self.wakes.happened.load(Ordering::Acquire) {
+        wakes.reader.register(cx.waker());
+        if !wakes.happened.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         // Messages that came in one packet are steps, too: other tasks have their turn in between.
         let step = ready!(coop::poll_proceed(cx));
-        self.wakes.happened.swap(false, Ordering::AcqRel);
-        let waker = Waker::from(Arc::clone(&self.wakes));
+        wakes.happened.swap(false, Ordering::AcqRel);
+        let waker = waker_ref(wakes);
         let cx = &mut Context::from_waker(&waker);
-        // Reading makes tungstenite write pongs: not into the middle of a frame.
-        let read = match self.poll_write_encoded(cx) {
-            Poll::Ready(Ok(())) => self.poll_read(cx),
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-            Poll::Pending => Poll::Pending,
+        let read = match inner.take_ahead() {
+            Some(message) => Poll::Ready(Some(message)),
+            None => inner.poll_read(cx),
         };
         let read = match read {
-            Poll::Pending => self.poll_dead(cx).map(|error| Some(Err(error))),
+            Poll::Pending => inner.poll_dead(cx).map(|error| Some(Err(error))),
             ready => ready,
         };
         if read.is_ready() {
             step.made_progress();
-            self.in_a_row += 1;
+            *in_a_row += 1;
             // There may be more.
-            self.wakes.happened.store(true, Ordering::Release);
+            wakes.happened.store(true, Ordering::Release);
         } else {
-            self.in_a_row = 0;
+            *in_a_row = 0;
         }
         read
     }
@@ -254,24 +291,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Keepalive<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = match self.poll_write_encoded(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.websocket).poll_ready(cx),
-            other => other,
-        };
-        self.or_dead(cx, ready)
+        self.poll_write(cx, Inner::poll_ready)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.unflushed = true;
-        Pin::new(&mut self.websocket).start_send(message)
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let Self { inner, wakes, .. } = self.get_mut();
+        inner.unflushed = true;
+        inner.websocket.start_send(&mut Context::from_waker(&waker_ref(wakes)), message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush_all(cx)
+        self.poll_write(cx, Inner::poll_flush)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_flush_all(cx))?;
-        Pin::new(&mut self.websocket).poll_close(cx)
+        self.poll_write(cx, Inner::poll_close)
     }
 }

@@ -4,13 +4,19 @@
 //! | --- | --- |
 //! | [`keepalive`] | pings, pongs and the close frame, so that handlers see only messages |
 //! | `pings` | when to ping, and when to give up |
+//! | `opening` | a client's opening handshake |
+//! | `websocket` | tungstenite on an asynchronous stream |
+//! | `incoming` | what a peer sends, in small pieces |
 //! | `wakes` | whose wake it is: the connection's, or another of its task's |
 //! | [`close`](mod@close) | which close code an error becomes, and a farewell that arrives |
 
 pub mod close;
+mod incoming;
 pub mod keepalive;
+mod opening;
 mod pings;
 mod wakes;
+mod websocket;
 
 use std::net::SocketAddr;
 
@@ -21,8 +27,8 @@ pub use close::{CloseWith, close};
 pub use keepalive::Keepalive;
 pub use pings::Pings;
 
-/// What a handler and a client talk through: the WebSocket that `connect_async` returns, on
-/// either side, with its pings and pongs taken care of.
+/// What a handler and a client talk through: a WebSocket on the stream that `connect_async` makes,
+/// on either side, with its pings and pongs taken care of.
 pub type Socket = Keepalive<MaybeTlsStream<TcpStream>>;
 
 impl Socket {

@@ -7,33 +7,33 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
 
-use futures_util::task::AtomicWaker;
+use futures_util::task::{ArcWake, AtomicWaker};
 
 /// A waker for what concerns the connection.
 #[derive(Debug)]
 pub(crate) struct Wakes {
     /// Something happened since this was last set to false.
     pub(crate) happened: AtomicBool,
-    /// Whom to wake then.
-    pub(crate) task: AtomicWaker,
+    /// Whom to wake then: who waits for a message,
+    pub(crate) reader: AtomicWaker,
+    /// and who waits for a write to be taken. Mostly they are one task, but the halves that
+    /// `split` makes may be in two.
+    pub(crate) writer: AtomicWaker,
 }
 
 impl Default for Wakes {
     fn default() -> Self {
         // Nothing was looked at yet.
-        Self { happened: AtomicBool::new(true), task: AtomicWaker::new() }
+        let happened = AtomicBool::new(true);
+        Self { happened, reader: AtomicWaker::new(), writer: AtomicWaker::new() }
     }
 }
 
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.happened.store(true, Ordering::Release);
-        self.task.wake();
+impl ArcWake for Wakes {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.happened.store(true, Ordering::Release);
+        this.reader.wake();
+        this.writer.wake();
     }
 }

@@ -1,13 +1,6 @@
-//! Tests of hello-client through the real binary, against servers of the test's own.
+//! The conversation: what is asked, said and printed, and how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -19,39 +12,9 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
-const EXE: &str = env!("CARGO_BIN_EXE_hello-client");
+use crate::{EXE, converse, failed, text};
+
 const PROMPT: &str = "What's your name? ";
-
-/// Runs the client against a server that does `behave`, and returns what both did.
-async fn converse<T, F>(
-    input: &str,
-    behave: impl FnOnce(WebSocketStream<TcpStream>) -> F,
-) -> (Output, T)
-where
-    F: Future<Output = T>,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
-    let args = [url.as_str()];
-    let client = run(EXE, &args, input);
-    let server = async {
-        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
-        behave(accept_async(stream).await.unwrap()).await
-    };
-    tokio::join!(client, server)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// Exit status 1, and one sentence that says `says`.
-fn failed(output: &Output, says: &str) {
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = text(&output.stderr);
-    assert!(stderr.contains(says) && stderr.lines().count() == 1, "{stderr}");
-    assert!(stderr.starts_with(|c: char| !c.is_uppercase()), "{stderr}");
-}
 
 #[tokio::test]
 async fn it_asks_for_a_name_prints_the_greeting_and_closes_with_1000() {
@@ -179,31 +142,6 @@ async fn a_url_that_makes_no_sense_is_one_sentence() {
     }
     failed(&run(EXE, &["wss://localhost:8765"], "Ada\n").await, "use wss-client");
     failed(&run(EXE, &["ws://no-such-host.invalid"], "Ada\n").await, "is it the right address?");
-}
-
-#[tokio::test]
-async fn a_server_that_is_no_websocket_server_is_one_sentence() {
-    for (answer, says) in [
-        (
-            "HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\nnope\u{1b}\n",
-            "answered 404 Not Found",
-        ),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "does not speak WebSocket"),
-        ("", "does not speak WebSocket"),
-    ] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
-        let args = [url.as_str()];
-        let server = async {
-            let (mut stream, _) = soon("the client", listener.accept()).await.unwrap();
-            let mut request = [0; 4096];
-            tokio::io::AsyncReadExt::read(&mut stream, &mut request).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        };
-        let (output, ()) = tokio::join!(run(EXE, &args, "Ada\n"), server);
-        failed(&output, says);
-        assert!(!text(&output.stderr).contains('\u{1b}'));
-    }
 }
 
 #[tokio::test]

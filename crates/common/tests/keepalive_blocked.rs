@@ -1,0 +1,187 @@
+//! Tests of what the keepalive sees of a peer while a write to it is blocked, on a paused clock.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use common::socket::{Keepalive, Pings};
+use futures_util::{SinkExt, StreamExt};
+use testing::frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, sleep, timeout};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message};
+
+const TEXT: u8 = 0x81;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server's socket that pings after 20 s and gives up 20 s later, and the bytes that it sends
+/// and gets; the network between holds 1 KiB in each direction.
+fn connect() -> (Keepalive<DuplexStream>, DuplexStream) {
+    let (here, there) = duplex(1024);
+    let pings = Pings { interval: 20 * SECOND, timeout: 20 * SECOND };
+    (Keepalive::new(here, &[], Role::Server, WebSocketConfig::default(), pings), there)
+}
+
+fn timed_out(sent: Result<(), Error>) -> bool {
+    matches!(sent, Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut)
+}
+
+/// Sends 10 KiB in one way or the other.
+async fn send(server: &mut Keepalive<DuplexStream>, encoded: bool) -> Result<(), Error> {
+    match encoded {
+        false => server.send(Message::binary(vec![7; 10 << 10])).await,
+        true => {
+            server.send_encoded([&[0x82, 126, 40, 0][..], &[7; 10 << 10]].concat().into()).await
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_came_since_the_ping_is_a_sign_of_life() {
+    let click = frame(TEXT, "click");
+    for frames in [
+        frame(PONG, ""),
+        [click.clone(), frame(PONG, "")].concat(),
+        [click.repeat(50), frame(PONG, "")].concat(),
+        [frame(PING, "?"), frame(PONG, "")].concat(),
+        click,
+        frame(PING, "?"),
+        // A long message takes its time; no pong can be sent in the middle of it.
+        frame(TEXT, vec![b'x'; 700])[..300].to_vec(),
+    ] {
+        for encoded in [false, true] {
+            let (mut server, mut client) = connect();
+            let began = Instant::now();
+            let server = async {
+                // The ping goes out after 20 s.
+                assert!(timeout(21 * SECOND, server.next()).await.is_err());
+                send(&mut server, encoded).await.unwrap();
+                // Without a sign of life it would have been over after 40 s.
+                assert_eq!(began.elapsed().as_secs(), 50);
+            };
+            let client = async {
+                sleep(25 * SECOND).await;
+                client.write_all(&frames).await.unwrap();
+                sleep(25 * SECOND).await;
+                // The ping, and the message.
+                client.read_exact(&mut [0; 2 + 4 + (10 << 10)]).await.unwrap();
+            };
+            tokio::join!(server, client);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_the_ping_is_none() {
+    for encoded in [false, true] {
+        let (mut server, mut client) = connect();
+        let began = Instant::now();
+        client.write_all(&frame(TEXT, "click").repeat(50)).await.unwrap();
+        let server = async {
+            assert!(server.next().await.unwrap().unwrap().is_text());
+            assert!(timed_out(send(&mut server, encoded).await));
+            assert_eq!(began.elapsed().as_secs(), 40);
+        };
+        server.await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_ahead_is_heard_in_order_and_the_rest_behind_it() {
+    let (mut server, client) = connect();
+    let number = |n: u32| frame(TEXT, n.to_string());
+    let server = async {
+        send(&mut server, true).await.unwrap();
+        for n in 0..2000 {
+            assert_eq!(server.next().await.unwrap().unwrap(), Message::text(n.to_string()));
+        }
+        assert!(server.next().await.is_none());
+    };
+    let client = async {
+        let (mut from, mut to) = tokio::io::split(client);
+        let say = async {
+            for n in 0..2000 {
+                to.write_all(&number(n)).await.unwrap();
+            }
+            to.write_all(&frame(0x88, "")).await.unwrap();
+        };
+        let hear = async {
+            sleep(10 * SECOND).await;
+            let mut heard = vec![0; 4 + (10 << 10) + 2];
+            from.read_exact(&mut heard).await.unwrap();
+            assert!(heard.ends_with(&[7, 0x88, 0]));
+        };
+        tokio::join!(say, hear);
+    };
+    tokio::join!(server, client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_read_ahead_than_a_bounded_memory_takes() {
+    for payload in ["", "click", &"x".repeat(3000)] {
+        let (mut server, mut client) = connect();
+        let mut taken = 0;
+        let flood = async {
+            loop {
+                client.write_all(&frame(TEXT, payload)).await.unwrap();
+                taken += 6 + payload.len();
+            }
+        };
+        let blocked = async {
+            tokio::select! { never = flood => never, sent = send(&mut server, true) => sent }
+        };
+        assert!(timed_out(blocked.await));
+        assert!(taken > 1024 && taken < 32 << 10, "{taken} bytes were taken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_past_a_ping_while_a_frame_is_half_written() {
+    let (mut server, mut client) = connect();
+    let mut sent = 0;
+    let flood = async {
+        loop {
+            client.write_all(&frame(PING, [0; 100])).await.unwrap();
+            sent += 1;
+        }
+    };
+    let blocked = async {
+        tokio::select! { never = flood => never, sent = send(&mut server, true) => sent }
+    };
+    assert!(timed_out(blocked.await));
+    // What the network holds, and what is read at once.
+    assert!(sent < 60, "{sent} pings were taken in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_in_two_tasks_wake_each_other() {
+    let (server, mut client) = connect();
+    let (mut sink, mut stream) = server.split();
+    let sender = tokio::spawn(async move {
+        for _ in 0..10 {
+            sink.send(Message::binary(vec![7; 10 << 10])).await.unwrap();
+        }
+        sink
+    });
+    let reader = tokio::spawn(async move {
+        for _ in 0..10 {
+            assert!(stream.next().await.unwrap().unwrap().is_text());
+        }
+        stream
+    });
+    let mut message = vec![0; 4 + (10 << 10)];
+    for _ in 0..10 {
+        // The reader's pong waits for the sender's message, and then takes its place.
+        client.write_all(&[frame(PING, ""), frame(TEXT, "click")].concat()).await.unwrap();
+        sleep(SECOND).await;
+        client.read_exact(&mut message).await.unwrap();
+    }
+    let mut pongs = [0; 20];
+    client.read_exact(&mut pongs).await.unwrap();
+    let both = timeout(SECOND, async { tokio::join!(sender, reader) }).await.unwrap();
+    assert!(both.0.is_ok() && both.1.is_ok());
+}
