@@ -11,6 +11,7 @@
 //! | [`events`] | the JSON events of the counter |
 //! | [`text`] | a peer's text, made safe to print |
 //! | [`log`] | log lines, and how many of them a second |
+//! | `output` | stdout and stderr, which hold nobody up |
 //!
 //! Nothing here hides the library: a handler uses `tungstenite`'s `Message` and
 //! `futures_util`'s `StreamExt` and `SinkExt` on a [`Socket`]. Those crates are re-exported, so
@@ -21,12 +22,14 @@ pub mod client;
 pub mod events;
 pub mod fanout;
 pub mod log;
+mod output;
 pub mod server;
 pub mod socket;
 pub mod text;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use server::{Flags, Request, Server};
@@ -39,16 +42,19 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// What a handler returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Ends `main`: an error is printed as one sentence on stderr, and the exit status is 1.
+/// Ends `main`: an error is printed as one sentence on stderr, and the exit status is 1. What
+/// [`text::say`] and the log have not written yet is written, unless nobody reads it within 1 s.
 ///
 /// `main` could return a `Result` itself, but Rust would then print `Error: ` and the error's
 /// `Debug` form, with a backtrace where `RUST_BACKTRACE` is set.
 pub fn report(result: Result<()>) -> ExitCode {
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            _ = output::stderr().write_all(format!("{error}\n").as_bytes());
             ExitCode::FAILURE
         }
-    }
+    };
+    output::finish();
+    code
 }

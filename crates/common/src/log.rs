@@ -12,6 +12,7 @@ use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::output::stderr;
 use crate::text::printable;
 
 /// How many lines are written in a second: about as many as a screen holds.
@@ -25,7 +26,7 @@ pub fn init() {
         .with_target(false)
         // On a terminal that has colours, unless NO_COLOR or CLICOLOR says otherwise.
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
-        .with_writer(Bounded::new(io::stderr, LINES_PER_SECOND))
+        .with_writer(Bounded::new(stderr, LINES_PER_SECOND))
         .try_init();
     if started.is_err() {
         return;
@@ -88,7 +89,8 @@ impl<'a, W: Fn() -> O + 'a, O: Write> MakeWriter<'a> for Bounded<W> {
             (true, left_out) => {
                 let mut out = (self.open)();
                 if left_out > 0 {
-                    _ = writeln!(out, "({left_out} log lines were left out)");
+                    let line = format!("({left_out} log lines were left out)\n");
+                    _ = out.write_all(line.as_bytes());
                 }
                 Line(Some(out))
             }

@@ -1,12 +1,18 @@
 //! A peer's text, made safe to print, and a line on stdout.
 
-use std::fmt::{self, Display, Write};
-use std::io;
+use std::fmt::{self, Display, Write as _};
+use std::io::Write as _;
 
-/// Shows `text` with its control characters escaped.
+use crate::output::stdout;
+
+/// How much is shown of one text, in bytes: two screens.
+const SHOWN: usize = 4096;
+
+/// Shows `text` with its control characters escaped, and no more of it than a person reads.
 ///
 /// A terminal obeys control characters: a name could move the cursor, forge a log line or change
-/// the window's title. Letters, quotes and emoji stay as they are.
+/// the window's title. Letters, quotes and emoji stay as they are. A mebibyte of control
+/// characters would become six.
 ///
 /// ```
 /// assert_eq!(common::text::printable("Zoë\n\u{1b}[2J").to_string(), "Zoë\\n\\u{1b}[2J");
@@ -15,20 +21,27 @@ pub fn printable(text: &str) -> impl Display {
     Printable(text)
 }
 
-/// Prints a line on stdout, with control characters escaped. Unlike `println!`, it does not panic
-/// when nobody reads stdout any more: a server goes on without.
+/// Prints a line on stdout, with control characters escaped. Unlike `println!`, it neither waits
+/// for whoever reads stdout nor panics when nobody does any more: a server goes on without.
 pub fn say(line: &str) {
-    _ = io::Write::write_fmt(&mut io::stdout(), format_args!("{}\n", printable(line)));
+    _ = stdout().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
 struct Printable<'a>(&'a str);
 
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        let mut shown = 0;
+        for (at, c) in self.0.char_indices() {
+            if shown > SHOWN {
+                return write!(f, "\u{2026} ({} bytes more)", self.0.len() - at);
+            }
             if c.is_control() || reorders(c) {
-                write!(f, "{}", c.escape_default())?;
+                let escaped = c.escape_default();
+                shown += escaped.len();
+                write!(f, "{escaped}")?;
             } else {
+                shown += c.len_utf8();
                 f.write_char(c)?;
             }
         }

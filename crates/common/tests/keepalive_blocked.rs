@@ -1,6 +1,11 @@
 //! Tests of what the keepalive sees of a peer while a write to it is blocked, on a paused clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -171,3 +171,60 @@ async fn sigterm_closes_with_1001_over_tls_too_and_drops_a_client_in_the_middle_
     .unwrap();
     assert!(server.exit().await.success());
 }
+
+/// A WebSocket over TLS whose bytes the test writes and reads itself.
+async fn open(server: &Program, pem: PathBuf) -> tokio_native_tls::TlsStream<TcpStream> {
+    let connector = connector(Trust::File(pem)).unwrap();
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut stream = connector.connect("localhost", stream).await.unwrap();
+    stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("the head", stream.read_u8()).await.unwrap());
+    }
+    stream
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn whoever_is_told_the_end_is_told_the_end_of_tls_too() {
+    let (server, pem) = start("close_notify", &["--close-timeout", "0.3"]).await;
+    // The close frame of each is answered at once, or never.
+    for answers in [true, false] {
+        let mut stream = open(&server, pem.clone()).await;
+        stream.write_all(&frame(0x81, "Ada")).await.unwrap();
+        let mut heard = vec![0; 12 + 4];
+        soon("the greeting", stream.read_exact(&mut heard)).await.unwrap();
+        assert!(heard.ends_with(&[0x88, 2, 3, 0xe8]), "{heard:?}");
+        if answers {
+            stream.write_all(&frame(0x88, [3, 0xe8])).await.unwrap();
+        }
+        // OpenSSL reports an end without close_notify as an error.
+        assert_eq!(soon("the end", stream.read(&mut [0])).await.unwrap(), 0);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn at_a_stop_a_client_that_leaves_with_its_last_word_is_told_1001_and_not_reset() {
+    let (mut server, pem) = start("last_word", &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(open(&server, pem.clone()).await);
+    }
+    server.terminate();
+    for mut stream in streams {
+        let mut head = [0; 4];
+        soon("a close frame", stream.read_exact(&mut head)).await.unwrap();
+        assert_eq!((head[0], head[2..].to_vec()), (0x88, 1001_u16.to_be_bytes().to_vec()));
+        // Its close frame, its close_notify and its FIN, in one go.
+        stream.write_all(&frame(0x88, [3, 0xe9])).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream.get_mut().get_mut().get_mut().shutdown().await.unwrap();
+        // Only then does it read the reason.
+        let mut rest = Vec::new();
+        soon("the end", stream.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(rest.len(), usize::from(head[1] - 2), "{rest:?}");
+    }
+    assert!(server.exit().await.success());
+}

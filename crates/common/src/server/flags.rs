@@ -11,6 +11,10 @@ use crate::socket::Pings;
 /// The longest time that a flag takes, in seconds: a year. Far longer ones overflow the clock.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
+/// The largest message that can be allowed, in bytes: 1 GiB. What is larger is a file, and a few
+/// of them at once would be more than a machine holds.
+const LARGEST: usize = 1 << 30;
+
 /// What every server can be told. The timeouts, the pings and `max_size` have the names and the
 /// defaults of Python `websockets`' `serve()`. A program that has no command line says
 /// `Flags { address: …, ..Flags::default() }`, and still compiles when another flag comes.
@@ -36,7 +40,7 @@ pub struct Flags {
     pub close_timeout: Duration,
 
     /// The largest message that is read, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = size)]
     pub max_size: usize,
 
     /// Let in only this origin; repeat it for more; "" stands for a client that is no browser
@@ -148,6 +152,13 @@ pub fn positive(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("give more than 0 seconds".into()),
         duration => Ok(duration),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(size @ 0..=LARGEST) => Ok(size),
+        _ => Err(format!("give a number of bytes from 0 to {LARGEST}, which is 1 GiB")),
     }
 }
 

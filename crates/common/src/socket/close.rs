@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
@@ -117,8 +117,10 @@ pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Durati
         loop {
             match socket.next().await {
                 // The close handshake is complete, and it is for the server to hang up
-                // (RFC 6455, section 7.1.1).
-                None if socket.closed().is_some() => return Ok(()),
+                // (RFC 6455, section 7.1.1). TLS has a close handshake of its own (RFC 8446,
+                // section 6.1): without it the peer sees a truncated stream, or a reset when it
+                // says its part of it to nobody.
+                None if socket.closed().is_some() && !socket.is_encrypted() => return Ok(()),
                 // What was on its way when we closed.
                 Some(Ok(message)) => unread += 2 + message.len(),
                 // tungstenite reads no further after a fault; the stream below still can.
@@ -132,7 +134,10 @@ pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Durati
     match timeout(close_timeout, farewell).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("gone during the farewell: {error}"),
-        Err(_) => debug!("no close frame within close_timeout"),
+        Err(_) => {
+            debug!("no close frame within close_timeout");
+            _ = socket.get_mut().shutdown().now_or_never();
+        }
     }
 }
 

@@ -9,9 +9,7 @@
 //! be taken. A handler that pauses should therefore wait in `next()` with a timeout, rather than
 //! in `sleep`.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +24,8 @@ use tokio::task::{coop, yield_now};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
-use super::pings::{Alarm, PingClock, Pings};
+use super::alive::Alive;
+use super::pings::Pings;
 use super::wakes::Wakes;
 use super::websocket::WebSocket;
 
@@ -35,41 +34,24 @@ use super::websocket::WebSocket;
 /// tokio's budget of 128 steps, it looks at no branch at all.
 const TURN: u8 = 100;
 
-/// How much is read ahead while a write is blocked, in bytes: a peer that answers pings, but does
-/// not read for a while, is noticed. What is over it waits in the network.
-const AHEAD: usize = 16 << 10;
-
 /// A WebSocket that keeps itself alive.
 ///
 /// Its `Stream` yields text and binary messages, and ends after the close handshake. When a
 /// pong is overdue, both `Stream` and `Sink` return [`Error::Io`] of kind
-/// [`TimedOut`](io::ErrorKind::TimedOut); whatever else came since the ping is as good as a pong.
+/// [`TimedOut`](std::io::ErrorKind::TimedOut); whatever else came since the ping is as good as a pong.
 /// A frame that was written in part when its send was cancelled is finished before anything else
 /// is written.
 #[derive(Debug)]
 pub struct Keepalive<S> {
-    inner: Inner<S>,
+    inner: Alive<S>,
     /// Whether the connection or the timer has something new for `poll_next`.
     wakes: Arc<Wakes>,
     /// How many messages came without a pause.
     in_a_row: u8,
 }
 
-/// All that waits with [`Wakes`] for a waker.
-#[derive(Debug)]
-struct Inner<S> {
-    websocket: WebSocket<S>,
-    clock: PingClock,
-    /// tungstenite has something to write,
-    unflushed: bool,
-    /// and a pong or a close frame is among it. No more is read before it is written, so that a
-    /// peer that pings without reading fills its own buffers rather than ours.
-    owes_answer: bool,
-    /// The peer's close frame, and what was in it. Boxed, for most connections have none.
-    closed: Option<Box<Option<CloseFrame>>>,
-    /// Messages that came while a write was blocked.
-    ahead: VecDeque<Result<Message, Error>>,
-}
+/// A step of writing.
+type Write<S> = fn(&mut Alive<S>, &mut Context<'_>) -> Poll<Result<(), Error>>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// A WebSocket on `stream`, whose opening handshake is done, kept alive from now on. `unread`
@@ -82,14 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         config: WebSocketConfig,
         pings: Pings,
     ) -> Self {
-        let inner = Inner {
-            websocket: WebSocket::new(stream, unread, role, config),
-            clock: PingClock::new(pings),
-            unflushed: false,
-            owes_answer: false,
-            closed: None,
-            ahead: VecDeque::new(),
-        };
+        let inner = Alive::new(WebSocket::new(stream, unread, role, config), pings);
         Self { inner, wakes: Arc::new(Wakes::default()), in_a_row: 0 }
     }
 
@@ -101,13 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// Those of the connection's write, and `TimedOut` when a pong is overdue.
     pub async fn send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
         // What tungstenite still has to write goes first, or the frames would be mixed up.
-        poll_fn(|cx| self.poll_write(cx, Inner::poll_flush)).await?;
+        poll_fn(|cx| self.poll_write(cx, Alive::poll_flush)).await?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed().is_some() {
             return Ok(());
         }
         self.inner.websocket.start_send_encoded(frames);
-        poll_fn(|cx| self.poll_write(cx, Inner::poll_flush)).await
+        poll_fn(|cx| self.poll_write(cx, Alive::poll_flush)).await
     }
 
     /// The peer's close frame, once it has come; `Some(None)` for one without a code.
@@ -136,11 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     }
 
     /// `write`, while the peer is read and kept alive, or given up.
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: fn(&mut Inner<S>, &mut Context<'_>) -> Poll<Result<(), Error>>,
-    ) -> Poll<Result<(), Error>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, write: Write<S>) -> Poll<Result<(), Error>> {
         let waker = waker_ref(&self.wakes);
         let connection = &mut Context::from_waker(&waker);
         if let Poll::Ready(written) = write(&mut self.inner, connection) {
@@ -155,95 +126,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         // Whatever was waited for here, `poll_next` has to look at it again.
         self.wakes.happened.store(true, Ordering::Release);
         self.inner.poll_dead(connection).map(Err)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
-    /// Reads on until a text or binary message, the end, or an error.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        loop {
-            if let Poll::Ready(flushed) = self.poll_flush(cx) {
-                flushed?;
-            } else if self.owes_answer {
-                return Poll::Pending;
-            }
-            match ready!(self.websocket.poll_next(cx)) {
-                Some(Ok(Message::Ping(_))) => self.owes_answer = true,
-                // The stream ends once the answer is written.
-                Some(Ok(Message::Close(frame))) => {
-                    self.closed = Some(Box::new(frame));
-                    self.owes_answer = true;
-                }
-                Some(Ok(Message::Pong(_))) => self.clock.pong(),
-                Some(Ok(Message::Frame(_))) => {}
-                other => return Poll::Ready(other),
-            }
-            self.unflushed |= self.owes_answer;
-        }
-    }
-
-    /// Reads on while a write is blocked, for a sign of life.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        // An empty message needs memory, too.
-        let size = |message: &Result<Message, Error>| {
-            message.as_ref().map_or(AHEAD, |message| size_of_val(message) + message.len())
-        };
-        let mut held: usize = self.ahead.iter().map(size).sum();
-        while held < AHEAD
-            && let Poll::Ready(Some(message)) = self.poll_read(cx)
-        {
-            held += size(&message);
-            self.ahead.push_back(message);
-        }
-    }
-
-    fn take_ahead(&mut self) -> Option<Result<Message, Error>> {
-        let message = self.ahead.pop_front()?;
-        if self.ahead.is_empty() {
-            self.ahead = VecDeque::new();
-        }
-        Some(message)
-    }
-
-    /// Sends a ping when one is due. Ready when the peer is to be given up. To be called when
-    /// there is nothing more to read.
-    fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        if self.websocket.heard() {
-            self.clock.heard();
-        }
-        while let Poll::Ready(alarm) = self.clock.poll(cx) {
-            if alarm == Alarm::PongOverdue {
-                let reason = "no pong within ping_timeout";
-                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason).into());
-            }
-        }
-        if self.clock.ping_is_due() && self.websocket.poll_ready(cx).is_ready() {
-            self.clock.pinged();
-            self.unflushed = true;
-            // A failure here is the next read's or write's to report.
-            _ = self.websocket.start_send(cx, Message::Ping(Bytes::new()));
-            _ = self.poll_flush(cx);
-        }
-        Poll::Pending
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.websocket.poll_ready(cx)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.unflushed {
-            return self.websocket.poll_write_encoded(cx);
-        }
-        ready!(self.websocket.poll_flush(cx))?;
-        self.unflushed = false;
-        self.owes_answer = false;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_flush(cx))?;
-        self.websocket.poll_close(cx)
     }
 }
 
@@ -291,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Keepalive<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Inner::poll_ready)
+        self.poll_write(cx, Alive::poll_ready)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -301,10 +183,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for Keepalive<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Inner::poll_flush)
+        self.poll_write(cx, Alive::poll_flush)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Inner::poll_close)
+        self.poll_write(cx, Alive::poll_close)
     }
 }

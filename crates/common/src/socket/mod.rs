@@ -3,13 +3,16 @@
 //! | file | what it is for |
 //! | --- | --- |
 //! | [`keepalive`] | pings, pongs and the close frame, so that handlers see only messages |
+//! | `alive` | what is read past, what is answered, and when a peer is given up |
 //! | `pings` | when to ping, and when to give up |
-//! | `opening` | a client's opening handshake |
-//! | `websocket` | tungstenite on an asynchronous stream |
-//! | `incoming` | what a peer sends, in small pieces |
 //! | `wakes` | whose wake it is: the connection's, or another of its task's |
+//! | `websocket` | tungstenite on an asynchronous stream |
+//! | `wire` | that stream, as tungstenite knows streams |
+//! | `incoming` | what a peer sends, in small pieces |
+//! | `opening` | a client's opening handshake |
 //! | [`close`](mod@close) | which close code an error becomes, and a farewell that arrives |
 
+mod alive;
 pub mod close;
 mod incoming;
 pub mod keepalive;
@@ -17,6 +20,7 @@ mod opening;
 mod pings;
 mod wakes;
 mod websocket;
+mod wire;
 
 use std::net::SocketAddr;
 
@@ -32,6 +36,11 @@ pub use pings::Pings;
 pub type Socket = Keepalive<MaybeTlsStream<TcpStream>>;
 
 impl Socket {
+    /// Whether the connection is TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        !matches!(self.get_ref(), MaybeTlsStream::Plain(_))
+    }
+
     /// The address of the peer, for a log line.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         let stream = match self.get_ref() {

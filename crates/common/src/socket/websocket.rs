@@ -4,20 +4,15 @@
 //! kibibyte less, gives back what a large message took, and lets frames that are encoded already
 //! past tungstenite without mixing them up with its own.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io::ErrorKind;
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use super::incoming::Incoming;
-
-/// How much is read at once, in bytes. It is on the stack, and copied from there.
-const CHUNK: usize = 4096;
+use super::wire::{Now, Wire};
 
 /// What tungstenite keeps for reading, in bytes, and fills with zeros at each attempt: room for a
 /// click of the counter.
@@ -43,26 +38,13 @@ pub(super) struct WebSocket<S> {
     ended: bool,
 }
 
-#[derive(Debug)]
-struct Wire<S> {
-    stream: S,
-    incoming: Incoming,
-    /// What is left to write of frames that are encoded already. It goes before anything of
-    /// tungstenite's: not into the middle of a frame.
-    encoded: Bytes,
-    /// Something was read.
-    heard: bool,
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// `unread`: what was read from the stream already, behind the handshake.
     pub(super) fn new(stream: S, unread: &[u8], role: Role, config: WebSocketConfig) -> Self {
-        let mut incoming = Incoming::default();
-        incoming.push(unread);
         let config = config.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
         Self {
             tungstenite: WebSocketContext::new(role, Some(config)),
-            wire: Wire { stream, incoming, encoded: Bytes::new(), heard: false },
+            wire: Wire::new(stream, unread),
             role,
             blocked: false,
             large: false,
@@ -171,86 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether tungstenite, when all is written, knows no more than a new one would.
     fn is_fresh(&self) -> bool {
         let is_open = self.tungstenite.can_read() && self.tungstenite.can_write();
-        is_open && self.wire.incoming.is_between_messages()
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-        max_size: usize,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let shown = self.incoming.show(buf, max_size);
-            if shown > 0 {
-                return Poll::Ready(Ok(shown));
-            }
-            let mut chunk = [MaybeUninit::uninit(); CHUNK];
-            let mut chunk = ReadBuf::uninit(&mut chunk);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
-            if chunk.filled().is_empty() {
-                return Poll::Ready(Ok(0));
-            }
-            self.heard = true;
-            self.incoming.push(chunk.filled());
-        }
-    }
-
-    fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.encoded.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.encoded))?;
-            if written == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-            }
-            self.encoded.advance(written);
-            if self.encoded.is_empty() {
-                // Bytes may own a large buffer; an idle connection should not.
-                self.encoded = Bytes::new();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_write_encoded(cx))?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_encoded(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-}
-
-/// The stream as tungstenite knows streams: what cannot be done now would block.
-struct Now<'a, 'cx, S> {
-    wire: &'a mut Wire<S>,
-    max_size: usize,
-    cx: &'a mut Context<'cx>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Read for Now<'_, '_, S> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        or_would_block(self.wire.poll_read(self.cx, buf, self.max_size))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Write for Now<'_, '_, S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(self.wire.poll_write(self.cx, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        or_would_block(self.wire.poll_flush(self.cx))
-    }
-}
-
-fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(done) => done,
-        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        is_open && self.wire.is_between_messages()
     }
 }
 

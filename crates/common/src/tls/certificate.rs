@@ -9,7 +9,6 @@ use std::path::Path;
 use pem::Pem;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 /// The keys and the certificates in `pem`, of which there is at least one, and all can be parsed.
@@ -50,18 +49,28 @@ fn another(pem: &Path) -> String {
     }
 }
 
-/// Whether key and certificate were made together. A private key repeats its public half: RSA's
-/// modulus (RFC 8017, A.1.2) or the point on the curve (RFC 5915) stands in both, byte by byte.
-/// Other kinds need not repeat it; of these the algorithm must agree, and the rest is left to the
-/// TLS library.
+/// Whether key and certificate were made together. OpenSSL says so itself: an EC key may hold its
+/// public half in another form than the certificate, or not at all (RFC 5915, section 3).
+#[cfg(not(any(windows, target_vendor = "apple")))]
 pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
+    use openssl::{pkey::PKey, x509::X509};
+    let public = X509::from_der(certificate.contents()).and_then(|own| own.public_key());
+    let private = PKey::private_key_from_der(key.contents());
+    matches!((public, private), (Ok(public), Ok(private)) if public.public_eq(&private))
+}
+
+/// Whether key and certificate were made together. RSA's modulus stands in both, byte by byte
+/// (RFC 8017, A.1.2). Of other kinds the algorithm must agree, and the rest is left to the TLS
+/// library.
+#[cfg(any(windows, target_vendor = "apple"))]
+pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
+    use x509_parser::public_key::PublicKey;
     let Some(certificate) = parse(certificate) else {
         return false;
     };
     let public = certificate.public_key().parsed();
     let shared = match &public {
         Ok(PublicKey::RSA(rsa)) => rsa.modulus,
-        Ok(PublicKey::EC(point)) => point.data(),
         _ => certificate.public_key().algorithm.algorithm.as_bytes(),
     };
     let mut windows = key.contents().windows(shared.len().max(1));

@@ -35,7 +35,9 @@ async fn a_flag_that_makes_no_sense_is_refused_with_what_to_give() {
         (["--close-timeout", "1e300"], "give seconds from 0 to a year"),
         (["--open-timeout", "soon"], "give seconds, for example 20 or 0.5"),
         (["--open-timeout", "0"], "give more than 0 seconds"),
-        (["--max-size", "1MB"], "invalid digit"),
+        (["--max-size", "1MB"], "give a number of bytes from 0 to 1073741824"),
+        (["--max-size", "1000000000000"], "give a number of bytes from 0 to 1073741824"),
+        (["--max-size", "99999999999999999999"], "give a number of bytes from 0 to 1073741824"),
     ] {
         let output = run(EXE, &args.map(|arg| arg), "").await;
         assert!(!output.status.success());

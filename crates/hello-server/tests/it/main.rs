@@ -26,6 +26,8 @@ mod listen;
 mod logging;
 /// Which pages may connect.
 mod origins;
+/// What is printed, and when nobody reads it.
+mod output;
 /// How many may connect, altogether and from one address.
 mod places;
 /// SIGINT and SIGTERM.

@@ -1,0 +1,112 @@
+//! stdout and stderr, each written by a thread of its own: whoever does not read them loses lines,
+//! and holds nobody up, neither a connection nor the end of the program.
+//!
+//! The threads of `tracing-appender` do the same, except that at the end of the program they
+//! complain on the very stdout that nobody reads.
+
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How much waits to be read, in bytes. What is over it is lost.
+const WAITING: usize = 1 << 20;
+
+/// How long the end of the program waits for whoever reads.
+const END: Duration = Duration::from_secs(1);
+
+/// How long the thread rests after it has written: it takes twenty lines at once then, where a
+/// thousand conversations a second are printed, and is not woken for each.
+const REST: Duration = Duration::from_millis(1);
+
+static STDOUT: OnceLock<Output> = OnceLock::new();
+static STDERR: OnceLock<Output> = OnceLock::new();
+
+/// One of the two.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    waiting: Vec<u8>,
+    lost: u64,
+    /// The thread has taken what waited, and writes it.
+    writing: bool,
+    /// The thread waits to be woken.
+    asleep: bool,
+}
+
+pub(crate) fn stdout() -> &'static Output {
+    STDOUT.get_or_init(|| Output::new(&STDOUT, io::stdout()))
+}
+
+pub(crate) fn stderr() -> &'static Output {
+    STDERR.get_or_init(|| Output::new(&STDERR, io::stderr()))
+}
+
+/// Waits until everything is written, for a second at most.
+pub(crate) fn finish() {
+    for output in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
+        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
+        _ = output.changed.wait_timeout_while(output.lock(), END, unwritten);
+    }
+}
+
+impl Output {
+    fn new(this: &'static OnceLock<Self>, mut stream: impl Write + Send + 'static) -> Self {
+        thread::spawn(move || {
+            let output = this.wait();
+            loop {
+                let batch = output.next_batch();
+                // Nobody may be there to read it any more.
+                _ = stream.write_all(&batch).and_then(|()| stream.flush());
+                output.lock().writing = false;
+                output.changed.notify_all();
+                thread::sleep(REST);
+            }
+        });
+        Self::default()
+    }
+
+    fn next_batch(&self) -> Vec<u8> {
+        let mut lines = self.lock();
+        while lines.waiting.is_empty() {
+            lines.asleep = true;
+            lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
+        }
+        (lines.asleep, lines.writing) = (false, true);
+        let mut batch = std::mem::take(&mut lines.waiting);
+        if lines.lost > 0 {
+            batch.extend(format!("({} lines were lost)\n", lines.lost).bytes());
+            lines.lost = 0;
+        }
+        batch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes whole lines.
+impl Write for &Output {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let mut now = self.lock();
+        if now.waiting.len() + lines.len() > WAITING {
+            now.lost += 1;
+        } else {
+            now.waiting.extend(lines);
+            if std::mem::take(&mut now.asleep) {
+                self.changed.notify_all();
+            }
+        }
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
