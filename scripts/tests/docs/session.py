@@ -71,8 +71,10 @@ class Session:
 
     def start(self, command):
         """Builds beforehand, so that the limits are about running; a build's error shows there."""
-        for variables, arguments in BUILD.findall(command):
-            build = f"{variables}cargo build {arguments.split(' -- ')[0]}"
+        builds = [f"{variables}cargo build {arguments.split(' -- ')[0]}" for variables, arguments in BUILD.findall(command)]
+        if command.startswith("scripts/make-cert"):
+            builds.append("cargo build -p common --features make-cert --example make-cert")
+        for build in builds:
             if build not in self.built:
                 Command(build, self.top, self.environment).end(self.limits.build)
                 self.built.add(build)

@@ -9,7 +9,7 @@ from text import Block
 from tree import Tree
 
 # A command may have to wait for a build, a try for several.
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 class Section:
