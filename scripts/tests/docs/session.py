@@ -55,9 +55,10 @@ def answers(port):
 class Session:
     """Runs fences in order; `ports` are the default ports of the programs by their names."""
 
-    def __init__(self, top, ports, environment=(), limits=Limits):
+    def __init__(self, top, ports, environment=(), limits=Limits, built=None):
         self.top, self.ports, self.environment, self.limits = top, ports, environment, limits
-        self.servers, self.built = [], set()
+        self.servers = []
+        self.built = set() if built is None else built  # the builds that were made
 
     def step(self, block):
         if block.word == "stop":
