@@ -1,7 +1,5 @@
-"""What a text names must exist: the places that its links lead to, tests, paths, flags.
-
-Flags and packages in commands are checked by running the commands.
-"""
+"""What a text names must exist: the places that its links lead to, tests, paths, packages, and the
+flags in the table of flags. (Other flags are checked where the commands that have them are run.)"""
 
 import posixpath
 import re
@@ -9,18 +7,19 @@ import urllib.parse
 
 PATH = re.compile(r"(?<![\w./-])(?:\.\./)*((?:crates|scripts|web)/[\w./-]*\w)(?!/?[*…{<]|-?[*…{<])")
 TEST = re.compile(r"(?:\w+::)*([a-z0-9]+(?:_[a-z0-9]+){3,})(?:\(\))?")
+PACKAGE = re.compile(r"\bcargo (?:run|test|build)\b.*? -p ([\w-]+)")
 FLAG = re.compile(r"^ {2,6}(?:-\w, )?(--[\w-]+)", re.MULTILINE)  # in a help
 
 
 def is_named(code):
-    return bool(TEST.fullmatch(code) or PATH.search(code))
+    return bool(TEST.fullmatch(code) or PATH.search(code) or PACKAGE.search(code))
 
 
 def check_name(code, tree):
-    """A code span or a command: the test that it is, and the paths in it."""
+    """A code span or a command: the test that it is, and the paths and the package in it."""
     if test := TEST.fullmatch(code):
         assert test[1] in tree.tests, "a test has this name"
-    for path in PATH.findall(code):
+    for path in [*PATH.findall(code), *(f"crates/{package}" for package in PACKAGE.findall(code))]:
         assert path in tree.paths, f"there is {path}"
 
 

@@ -55,9 +55,10 @@ def answers(port):
 class Session:
     """Runs fences in order; `ports` are the default ports of the programs by their names."""
 
-    def __init__(self, top, ports, environment=(), limits=Limits):
+    def __init__(self, top, ports, environment=(), limits=Limits, built=None):
         self.top, self.ports, self.environment, self.limits = top, ports, environment, limits
-        self.servers, self.built = [], set()
+        self.servers = []
+        self.built = set() if built is None else built  # the builds that were made
 
     def step(self, block):
         if block.word == "stop":
@@ -71,8 +72,10 @@ class Session:
 
     def start(self, command):
         """Builds beforehand, so that the limits are about running; a build's error shows there."""
-        for variables, arguments in BUILD.findall(command):
-            build = f"{variables}cargo build {arguments.split(' -- ')[0]}"
+        builds = [f"{variables}cargo build {arguments.split(' -- ')[0]}" for variables, arguments in BUILD.findall(command)]
+        if command.startswith("scripts/make-cert"):
+            builds.append("cargo build -p common --features make-cert --example make-cert")
+        for build in builds:
             if build not in self.built:
                 Command(build, self.top, self.environment).end(self.limits.build)
                 self.built.add(build)

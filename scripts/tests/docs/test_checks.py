@@ -37,6 +37,7 @@ println!("Hello {name}!");
 ```
 
 [a](OTHER.md#whats-new-here) ![b](scripts/greet) [c][other] `it_greets_who_ever_asks` `scripts/server`
+`cargo run -p hello`
 
 [other]: #here
 
@@ -111,6 +112,7 @@ UNTRUTHS = [  # (what is untrue, the true words, the untrue ones, what the failu
     ("a reference", "[other]:", "[another]:", "is a link to nothing"),
     ("a test", "it_greets_who_ever_asks", "it_is_not_a_test", "a test has this name"),
     ("a path", "`scripts/server`", "`scripts/severs`", "there is scripts/severs"),
+    ("a package", "-p hello`", "-p hallo`", "there is crates/hallo"),
     ("a default in the table of flags", "| 100 |", "| 200 |", "what the table says"),
     ("a flag that the table does not have", "| `--max-size BYTES` | the largest message | 100 |\n", "", "every flag"),
     ("an output", "… ms\nlast", "… ms\nlost", "is in the text"),

@@ -9,7 +9,7 @@ from text import Block
 from tree import Tree
 
 # A command may have to wait for a build, a try for several.
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 class Section:
@@ -41,12 +41,12 @@ def steps():
 @pytest.fixture(scope="module")
 def enter(ports):
     """Begins a section, and leaves nothing of the one before."""
-    entered = []
+    entered, built = [], set()
 
     def enter(section):
         if section not in entered:
             leave()
-            section.session, section.done = Session(ROOT, ports), 0
+            section.session, section.done = Session(ROOT, ports, built=built), 0
             entered.append(section)
 
     def leave():

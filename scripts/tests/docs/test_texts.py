@@ -1,4 +1,4 @@
-"""What the texts show and name is there: listings, links, tests, paths, and the table of flags."""
+"""What the texts show and name is there: listings, links, tests, paths, packages, the table of flags."""
 
 import names
 import pytest
