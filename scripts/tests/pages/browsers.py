@@ -165,7 +165,7 @@ class Browser:
 
 def chromium(log, pin=None):
     options = webdriver.ChromeOptions()
-    options.binary_location = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    options.binary_location = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     # Without most of these it calls home at every start, and waits where there is no way out.
     for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
                  "disable-background-networking", "disable-component-update"):

@@ -145,10 +145,10 @@ def test_text_of_twice_the_size_fits_a_phone(browser, fake, name, talk):
     tab.fits("text of 200 % at 360 px")
 
 
+# Of the drivers only Chromium's can force colours.
+@pytest.mark.parametrize("running_browser", ["chromium"], indirect=True)
 @pytest.mark.parametrize("name", PAGES)
 def test_forced_colours_leave_the_buttons_and_the_dot(browser, fake, name):
-    if browser.engine != "chromium":
-        pytest.skip("only Chromium's driver can force colours")
     tab = browser.open(fake(f"{name}.html", idle).page)
     forced = {"features": [{"name": "forced-colors", "value": "active"}]}
     tab.at().execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
