@@ -45,6 +45,7 @@ def used(name, tab):
         tab.shows(".value", "1")
 
 
+@pytest.mark.parametrize("running_browser", ["chromium", "firefox"], indirect=True)  # See Browser.problems().
 def test_an_error_in_a_page_is_noticed(browser, fake):
     browser.open(fake("hello.html", idle, before="setTimeout(() => { throw new Error('on purpose') })").page)
     until("the console", browser.problems, lambda problems: any("on purpose" in line for line in problems))
