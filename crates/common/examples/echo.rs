@@ -4,8 +4,7 @@
 
 use std::process::ExitCode;
 
-use common::flags::Flags;
-use common::{Result, Server, Socket};
+use common::{Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 
 async fn echo(socket: &mut Socket) -> Result<()> {
@@ -17,7 +16,8 @@ async fn echo(socket: &mut Socket) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    common::log::init();
     let server = Server::new(Flags::parse_or("localhost:9001"));
 
-    common::report(server.serve(|socket| Box::pin(echo(socket))).await)
+    common::report(server.serve(|socket, _| Box::pin(echo(socket))).await)
 }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let file = file.map_or_else(common::tls::default_path, PathBuf::from);
-    match common::certificate::make(&file) {
+    match common::tls::make(&file) {
         Ok(line) => {
             println!("{line}");
             ExitCode::SUCCESS

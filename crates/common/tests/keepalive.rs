@@ -5,8 +5,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use common::keepalive::Keepalive;
-use common::pings::Pings;
+use common::socket::Keepalive;
+use common::socket::Pings;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use common::keepalive::Keepalive;
-use common::pings::Pings;
+use common::socket::Keepalive;
+use common::socket::Pings;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,

@@ -10,9 +10,8 @@
 use std::process::Stdio;
 
 use clap::Parser;
-use common::flags::Flags;
-use common::serve::Conversation;
-use common::{Server, Socket};
+use common::{Flags, Request, Result, Server, Socket};
+use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use testing::{Peer, Raw, frame, soon};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -20,7 +19,7 @@ use tokio::process::Command;
 use tungstenite::Message;
 
 /// Says what it hears; panics when it hears "panic" or anything binary.
-fn handler(socket: &mut Socket) -> Conversation<'_> {
+fn handler(socket: &mut Socket, _: Request) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         while let Some(message) = socket.next().await.transpose()? {
             match message {
@@ -37,6 +36,7 @@ fn handler(socket: &mut Socket) -> Conversation<'_> {
 #[ignore = "the server that the test below starts"]
 async fn server() {
     let flags = Flags::parse_from(["server", "127.0.0.1:0"]);
+    common::log::init();
     Server::new(flags).serve(handler).await.unwrap();
 }
 

@@ -11,10 +11,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use common::flags::Flags;
-use common::serve::Conversation;
-use common::{Server, Socket};
+use common::{Flags, Request, Result, Server, Socket};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use testing::{HANDSHAKE, Peer, Raw, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +23,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Reads to the end.
-fn handler(socket: &mut Socket) -> Conversation<'_> {
+fn handler(socket: &mut Socket, _: Request) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         while socket.next().await.transpose()?.is_some() {}
         Ok(())
@@ -36,7 +35,7 @@ fn server() -> Server {
 }
 
 async fn serve(
-    handler: fn(&mut Socket) -> Conversation<'_>,
+    handler: fn(&mut Socket, Request) -> BoxFuture<'_, Result<()>>,
 ) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -82,7 +81,7 @@ async fn a_thousand_visits_leave_no_task_behind() {
 
 #[tokio::test]
 async fn a_handler_that_panics_before_its_future_is_closed_with_1011_too() {
-    let (address, _stop, _running) = serve(|_| panic!("at once")).await;
+    let (address, _stop, _running) = serve(|_, _| panic!("at once")).await;
     let mut raw = Raw::open(address).await;
     assert_eq!(raw.close_code().await, Some(1011));
 }

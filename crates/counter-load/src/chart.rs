@@ -1,202 +1,117 @@
 //! The chart: how long deliveries took, and how many there were over time.
 //!
-//! It needs no legend, font, script or style sheet: every line is named where it is. The colours
-//! are middle tones on no background, so that it can be read on a light page and on a dark one.
+//! Its colours are middle tones on no background, so that it can be read on a light page and on a
+//! dark one.
 
-use std::fmt::Write;
+use common::Result;
+use plotters::coord::Shift;
+use plotters::prelude::*;
 
-use hdrhistogram::Histogram;
+use crate::results::{Percentiles, Results, Run, Timeline};
+use crate::summary::{grouped, time};
 
-use crate::report::{Report, Run, Timeline};
-use crate::text::{grouped, time};
-
-/// Both panels' left edge, width and height, and where each begins.
-const LEFT: f64 = 80.0;
-const WIDTH: f64 = 680.0;
-const HEIGHT: f64 = 150.0;
-const TOP: [f64; 2] = [110.0, 380.0];
+const GREY: RGBColor = RGBColor(0x7d, 0x85, 0x90);
+const BLUE: RGBColor = RGBColor(0x3b, 0x82, 0xd0);
+const ORANGE: RGBColor = RGBColor(0xd0, 0x7a, 0x1f);
 
 /// Bars of the upper panel for each factor of ten.
 const BARS: f64 = 12.0;
 
-/// Draws a report; nothing but its title if nothing was delivered.
-pub fn svg(report: &Report) -> String {
-    let mut svg = String::from(HEAD);
-    let title = report.title();
-    label(&mut svg, LEFT, 28.0, "start", "t", &title);
-    match &report.run {
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Draws the results; nothing but their title if nothing was delivered.
+pub fn svg(results: &Results) -> Result<String> {
+    let mut svg = String::new();
+    let page = SVGBackend::with_string(&mut svg, (800, 600)).into_drawing_area();
+    let panels = page.titled(&results.title(), text(20))?;
+    match &results.run {
         Some(run) => {
-            latencies(&mut svg, run);
-            deliveries(&mut svg, &run.timeline, run.deliveries_per_second);
+            let (upper, lower) = panels.split_vertically(300);
+            latencies(&upper, run)?;
+            deliveries(&lower, &run.timeline, run.deliveries_per_second)?;
         }
-        None => label(&mut svg, LEFT, 60.0, "start", "", "nothing was delivered"),
+        None => panels.draw(&Text::new("nothing was delivered", (80, 60), text(15)))?,
     }
-    svg + "</svg>\n"
+    page.present()?;
+    drop((page, panels));
+    Ok(svg)
 }
 
-const HEAD: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 600" font-family="sans-serif" font-size="13">
-<style>
-text { fill: #7d8590 } .t { font-size: 16px; font-weight: bold } .a { fill: #3b82d0 } .b { fill: #d07a1f }
-line { stroke: #7d8590; stroke-opacity: .5 } .m { stroke: #d07a1f; stroke-opacity: 1; stroke-dasharray: 4 3 }
-</style>
-"##;
+fn panel<'a, 'b>(area: &'a Area<'b>, caption: &str) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(area);
+    builder.caption(caption, text(17)).margin(10).margin_right(40);
+    builder.x_label_area_size(45).y_label_area_size(90);
+    builder
+}
 
-/// The upper panel: a histogram over a logarithmic axis of time.
-fn latencies(svg: &mut String, run: &Run) {
-    let top = TOP[0];
-    let bottom = top + HEIGHT;
-    let scale = Decades::of(&run.histogram);
-    let bars = scale.bars(&run.histogram);
-    let all = run.histogram.len().max(1) as f64;
-    let most = bars.iter().copied().max().unwrap_or_default().max(1) as f64;
+fn text(size: i32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&GREY)
+}
 
-    label(svg, LEFT, top - 50.0, "start", "t", "From a click to each client's copy");
-    let width = WIDTH / bars.len() as f64;
-    for (index, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0) {
-        // What happened once in a million is seen, too.
-        let height = (HEIGHT * *count as f64 / most).max(1.0);
-        let x = LEFT + index as f64 * width;
-        rect(svg, x, bottom - height, width - 1.0, height);
+/// The upper panel: a histogram over a logarithmic axis of time, and a line for each percentile.
+fn latencies(area: &Area<'_>, run: &Run) -> Result<()> {
+    let all = run.histogram.len() as f64;
+    let mut bars = Vec::new();
+    let mut from = 1;
+    for bar in run.histogram.iter_log(1, 10_f64.powf(1.0 / BARS)) {
+        let to = bar.value_iterated_to() + 1;
+        bars.push((from, to, 100.0 * bar.count_since_last_iteration() as f64 / all));
+        from = to;
     }
-    line(svg, "", [LEFT, bottom, LEFT + WIDTH, bottom]);
-    for decade in scale.first..=scale.last {
-        let us = 10_u64.saturating_pow(decade);
-        let x = scale.x(us);
-        line(svg, "", [x, bottom, x, bottom + 5.0]);
-        label(svg, x, bottom + 20.0, "middle", "", &tick(us));
-    }
-    label(svg, LEFT + WIDTH / 2.0, bottom + 42.0, "middle", "", "time (logarithmic)");
-    label(svg, LEFT - 8.0, top + 5.0, "end", "", &format!("{:.0} %", 100.0 * most / all));
-    label(svg, LEFT - 8.0, bottom + 4.0, "end", "", "0 %");
-    upright(svg, top, "share of deliveries");
+    let first = 10_u64.pow(run.histogram.min().max(1).ilog10());
+    let last = 10_u64.pow(run.histogram.max().max(1).ilog10() + 1);
+    let most = bars.iter().map(|(_, _, share)| *share).fold(0.0, f64::max);
 
-    let percentiles = &run.latency_us.any_client;
-    let marks = [
-        ("half within", percentiles.p50),
-        ("99 % within", percentiles.p99),
-        ("all within", percentiles.max),
-    ];
-    for (row, (name, us)) in marks.into_iter().enumerate() {
-        // One above the other, because they can be close together.
-        let y = top - 32.0 + 15.0 * row as f64;
-        let x = scale.x(us);
-        let (anchor, x_text) =
-            if x > LEFT + WIDTH / 2.0 { ("end", x - 5.0) } else { ("start", x + 5.0) };
-        line(svg, "m", [x, y - 9.0, x, bottom]);
-        label(svg, x_text, y, anchor, "b", &format!("{name} {}", time(us)));
+    let Percentiles { p50, p99, max, .. } = run.latency_us.any_client;
+    let caption = format!(
+        "From a click to each client's copy: half within {}, 99 % within {}, all within {}",
+        time(p50),
+        time(p99),
+        time(max)
+    );
+    let mut chart =
+        panel(area, &caption).build_cartesian_2d((first..last).log_scale(), 0.0..most)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(GREY)
+        .label_style(text(15))
+        .x_desc("time (logarithmic)")
+        .x_labels(5)
+        .x_label_formatter(&|us| time(*us))
+        .y_desc("share of deliveries")
+        .y_label_formatter(&|share| format!("{share:.0} %"))
+        .draw()?;
+    chart.draw_series(
+        bars.into_iter()
+            .map(|(from, to, share)| Rectangle::new([(from, 0.0), (to, share)], BLUE.filled())),
+    )?;
+    for us in [p50, p99, max] {
+        chart.draw_series([PathElement::new([(us, 0.0), (us, most)], ORANGE)])?;
     }
+    Ok(())
 }
 
 /// The lower panel: deliveries a second over time.
-fn deliveries(svg: &mut String, timeline: &Timeline, mean: f64) {
-    let top = TOP[1];
-    let bottom = top + HEIGHT;
+fn deliveries(area: &Area<'_>, timeline: &Timeline, mean: f64) -> Result<()> {
     let points = &timeline.deliveries_per_second;
     let most = points.iter().copied().fold(mean, f64::max);
     let seconds = points.len() as f64 * timeline.slice_seconds;
-    let y = |rate: f64| bottom - HEIGHT * rate / most;
-    let step = WIDTH / points.len().max(1) as f64;
-
-    label(svg, LEFT, top - 22.0, "start", "t", "Deliveries over time");
-    for (index, rate) in points.iter().enumerate() {
-        rect(svg, LEFT + index as f64 * step, y(*rate), step - 0.5, bottom - y(*rate));
-    }
-    line(svg, "", [LEFT, bottom, LEFT + WIDTH, bottom]);
-    label(svg, LEFT - 8.0, bottom + 4.0, "end", "", "0");
-    label(svg, LEFT - 8.0, top + 4.0, "end", "", &short(most));
-    upright(svg, top, "deliveries per second");
-    for quarter in 0..=4 {
-        let share = f64::from(quarter) / 4.0;
-        let x = LEFT + WIDTH * share;
-        line(svg, "", [x, bottom, x, bottom + 5.0]);
-        label(svg, x, bottom + 20.0, "middle", "", &format!("{:.1} s", seconds * share));
-    }
-    label(svg, LEFT + WIDTH / 2.0, bottom + 42.0, "middle", "", "time since the first click");
-    line(svg, "m", [LEFT, y(mean), LEFT + WIDTH, y(mean)]);
-    let name = format!("on average {} per second", grouped(mean));
-    label(svg, LEFT + WIDTH, top - 8.0, "end", "b", &name);
-}
-
-/// The logarithmic axis: whole factors of ten, as powers of ten microseconds.
-struct Decades {
-    first: u32,
-    last: u32,
-}
-
-impl Decades {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let first = histogram.min().max(1).ilog10();
-        Self { first, last: (histogram.max().max(1).ilog10() + 1).max(first + 1) }
-    }
-
-    /// Where a time is, from 0 to 1.
-    fn share(&self, us: u64) -> f64 {
-        let all = f64::from(self.last - self.first);
-        (((us.max(1) as f64).log10() - f64::from(self.first)) / all).clamp(0.0, 1.0)
-    }
-
-    fn x(&self, us: u64) -> f64 {
-        LEFT + WIDTH * self.share(us)
-    }
-
-    fn bars(&self, histogram: &Histogram<u64>) -> Vec<u64> {
-        let mut bars = vec![0; (f64::from(self.last - self.first) * BARS) as usize];
-        let last = bars.len() - 1;
-        for step in histogram.iter_recorded() {
-            let index = (self.share(step.value_iterated_to()) * bars.len() as f64) as usize;
-            if let Some(bar) = bars.get_mut(index.min(last)) {
-                *bar += step.count_at_value();
-            }
-        }
-        bars
-    }
-}
-
-fn tick(us: u64) -> String {
-    match us {
-        0..1000 => format!("{us} µs"),
-        1000..1_000_000 => format!("{} ms", us / 1000),
-        _ => format!("{} s", us / 1_000_000),
-    }
-}
-
-fn short(number: f64) -> String {
-    match number {
-        0.0..1e4 => grouped(number),
-        1e4..1e6 => format!("{:.0} k", number / 1e3),
-        _ => format!("{:.1} M", number / 1e6),
-    }
-}
-
-// Writing to a String cannot fail.
-
-fn rect(svg: &mut String, x: f64, y: f64, width: f64, height: f64) {
-    _ = writeln!(
-        svg,
-        r#"<rect class="a" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#
-    );
-}
-
-fn line(svg: &mut String, class: &str, [x1, y1, x2, y2]: [f64; 4]) {
-    _ = writeln!(
-        svg,
-        r#"<line class="{class}" x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#
-    );
-}
-
-fn label(svg: &mut String, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    _ = writeln!(
-        svg,
-        r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#
-    );
-}
-
-/// The title of a vertical axis.
-fn upright(svg: &mut String, top: f64, text: &str) {
-    let y = top + HEIGHT / 2.0;
-    _ = writeln!(
-        svg,
-        r#"<text x="16" y="{y}" text-anchor="middle" transform="rotate(-90 16 {y})">{text}</text>"#
-    );
+    let caption = format!("Deliveries over time: on average {} per second", grouped(mean));
+    let mut chart = panel(area, &caption).build_cartesian_2d(0.0..seconds, 0.0..most)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(GREY)
+        .label_style(text(15))
+        .x_desc("seconds since the first click")
+        .y_desc("deliveries per second")
+        .y_label_formatter(&|rate| grouped(*rate))
+        .draw()?;
+    chart.draw_series(points.iter().enumerate().map(|(index, rate)| {
+        let from = index as f64 * timeline.slice_seconds;
+        Rectangle::new([(from, 0.0), (from + timeline.slice_seconds, *rate)], BLUE.filled())
+    }))?;
+    chart.draw_series([PathElement::new([(0.0, mean), (seconds, mean)], ORANGE)])?;
+    Ok(())
 }

@@ -9,7 +9,7 @@ use mio::event::Event as Ready;
 use mio::net::TcpStream;
 use tungstenite::handshake::client::generate_key;
 
-use crate::crowd::Shared;
+use crate::clock;
 use crate::frame::{self, Event, Frame};
 use crate::target::Target;
 
@@ -17,8 +17,8 @@ use crate::target::Target;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8a;
 
-/// The largest answer to the opening handshake that is taken.
-const MAX_HEAD: usize = 16 << 10;
+/// How much is read at once: thousands of frames, so that one read empties a socket.
+const BUFFER: usize = 256 << 10;
 
 /// One client.
 pub struct Client {
@@ -57,6 +57,22 @@ pub enum Stage {
     Closed,
 }
 
+/// What one client reads. All clients use the same one, one at a time.
+pub struct Inbox {
+    /// The values that it was told since it was open, in order.
+    pub values: Vec<i64>,
+    /// When the last of them came.
+    pub at: u64,
+    buffer: Vec<u8>,
+}
+
+impl Inbox {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { values: Vec::new(), at: 0, buffer: vec![0; BUFFER] }
+    }
+}
+
 impl Client {
     /// A connection that is being made.
     pub fn new(target: Arc<Target>, stream: TcpStream) -> Self {
@@ -64,14 +80,9 @@ impl Client {
         Self { target, stream, stage: Stage::Connecting, users: 0, value: 0, rest, unsent }
     }
 
-    /// Does what the connection is ready for. `hear` gets each value and when it came, once the
-    /// client is open.
-    pub fn ready(
-        &mut self,
-        ready: &Ready,
-        shared: &mut Shared,
-        mut hear: impl FnMut(i64, u64),
-    ) -> Result<()> {
+    /// Does what the connection is ready for.
+    pub fn ready(&mut self, ready: &Ready, inbox: &mut Inbox) -> Result<()> {
+        inbox.values.clear();
         if self.stage == Stage::Connecting && !self.connected()? {
             return Ok(());
         }
@@ -80,7 +91,7 @@ impl Client {
             self.send(&unsent)?;
         }
         if ready.is_readable() || ready.is_read_closed() || ready.is_error() {
-            self.read(ready, shared, &mut hear)?;
+            self.read(ready, inbox)?;
         }
         Ok(())
     }
@@ -131,15 +142,10 @@ impl Client {
         Ok(true)
     }
 
-    fn read(
-        &mut self,
-        ready: &Ready,
-        shared: &mut Shared,
-        hear: &mut impl FnMut(i64, u64),
-    ) -> Result<()> {
+    fn read(&mut self, ready: &Ready, inbox: &mut Inbox) -> Result<()> {
         while self.stage < Stage::Closed {
             let (rest, room) =
-                shared.buffer.split_at_mut_checked(self.rest.len()).unwrap_or_default();
+                inbox.buffer.split_at_mut_checked(self.rest.len()).unwrap_or_default();
             rest.copy_from_slice(&self.rest);
             let (kept, full) = (rest.len(), room.len());
             let n = match self.stream.read(room) {
@@ -149,15 +155,17 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return self.ended(&format!("it failed: {error}")),
             };
-            let now = shared.now();
+            inbox.at = clock::now();
             self.rest.clear();
-            let mut bytes = shared.buffer.get(..kept + n).unwrap_or_default();
-            if let Stage::Upgrading(key) = &self.stage {
-                let key = key.clone();
-                bytes = self.upgraded(bytes, &key)?;
+            let mut bytes = inbox.buffer.get(..kept + n).unwrap_or_default();
+            if let Stage::Upgrading(key) = &self.stage
+                && let Some(length) = self.target.check_answer(bytes, key)?
+            {
+                self.stage = Stage::Upgraded;
+                bytes = bytes.get(length..).unwrap_or_default();
             }
             if self.stage >= Stage::Upgraded {
-                self.take(&mut bytes, |value| hear(value, now))?;
+                self.take(&mut bytes, &mut inbox.values)?;
             }
             self.rest.extend_from_slice(bytes);
             // What filled less than the buffer has emptied the socket: no second read to hear so.
@@ -169,29 +177,15 @@ impl Client {
         Ok(())
     }
 
-    /// Reads the answer to the opening handshake; returns what comes after it.
-    fn upgraded<'a>(&mut self, bytes: &'a [u8], key: &str) -> Result<&'a [u8]> {
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return match bytes.len() {
-                ..MAX_HEAD if bytes.iter().zip(b"HTTP/1.1 ").all(|(a, b)| a == b) => Ok(bytes),
-                _ => Err(self.target.no_websocket("its answer is not HTTP/1.1")),
-            };
-        };
-        let (head, body) = bytes.split_at_checked(end + 4).unwrap_or_default();
-        self.target.check_answer(head, body, key)?;
-        self.stage = Stage::Upgraded;
-        Ok(body)
-    }
-
     /// Takes all whole frames off `bytes`.
-    fn take(&mut self, bytes: &mut &[u8], mut hear: impl FnMut(i64)) -> Result<()> {
+    fn take(&mut self, bytes: &mut &[u8], values: &mut Vec<i64>) -> Result<()> {
         loop {
             match frame::next(bytes) {
                 Ok(Some(Frame::Text(text))) => match (frame::event(text), &self.stage) {
                     (_, Stage::Closing) => {}
                     (Some(Event::State { value }), Stage::Open) => {
                         self.value = value;
-                        hear(value);
+                        values.push(value);
                     }
                     (Some(Event::Users { count }), Stage::Open) => self.users = count,
                     (Some(Event::Users { count }), Stage::Upgraded) => {

@@ -3,6 +3,7 @@
 //! No runtime: a task for each client would be woken, scheduled and polled for each read, and
 //! what the load client spends on that it cannot spend on keeping ahead of the server.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::bar::Bar;
-use crate::client::{Client, Stage};
+use crate::client::{Client, Inbox, Stage};
+use crate::clock::{self, micros};
 use crate::target::Target;
 
 /// How many connections are in the making at once: fewer than any server's backlog.
@@ -27,56 +29,25 @@ const TURN: Duration = Duration::from_millis(100);
 /// The token of the waker; clients have their index.
 const WAKER: Token = Token(usize::MAX);
 
-/// What all clients have in common.
-pub struct Shared {
-    /// When they began; times are microseconds since then.
-    pub clock: Instant,
-    /// Where they read, one at a time: enough for thousands of frames, so that one read empties a
-    /// socket.
-    pub buffer: Vec<u8>,
-}
-
-impl Shared {
-    /// The time.
-    pub fn now(&self) -> u64 {
-        self.clock.elapsed().as_micros() as u64
-    }
-}
-
-/// Who hears the values.
-pub trait Listener {
-    /// Client `who` was told `value` at `now`.
-    fn hear(&mut self, who: usize, value: i64, now: u64);
-
-    /// One client's reads are done.
-    fn after(&mut self, clients: &mut [Client], shared: &Shared) -> Result<()>;
-}
-
-/// Nobody listens.
-impl Listener for () {
-    fn hear(&mut self, _who: usize, _value: i64, _now: u64) {}
-
-    fn after(&mut self, _clients: &mut [Client], _shared: &Shared) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// The clients.
 pub struct Crowd {
     /// Each of them.
     pub clients: Vec<Client>,
-    /// What they have in common.
-    pub shared: Shared,
     /// How many have heard users and state.
     pub open: usize,
     /// How long it took until all had.
     pub connected: Duration,
     /// How long it took until all had heard of all; `None` if that never came.
     pub told: Option<Duration>,
-    /// When anything was ready last.
-    pub busy: u64,
+    /// When the wait of the last turn was over.
+    pub now: u64,
     /// Ends a turn's wait.
     pub waker: Arc<Waker>,
+    /// When anything was ready last.
+    busy: u64,
+    /// Since when this program has not been stopped.
+    awake: u64,
+    inbox: Inbox,
     targets: Vec<Arc<Target>>,
     poll: Poll,
     events: Events,
@@ -89,12 +60,14 @@ impl Crowd {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
             clients: Vec::new(),
-            shared: Shared { clock: Instant::now(), buffer: vec![0; 256 << 10] },
             open: 0,
             connected: Duration::ZERO,
             told: None,
-            busy: 0,
+            now: 0,
             waker,
+            busy: 0,
+            awake: 0,
+            inbox: Inbox::new(),
             targets: targets.into_iter().map(Arc::new).collect(),
             poll,
             events: Events::with_capacity(1024),
@@ -115,7 +88,7 @@ impl Crowd {
         }
         // The others are dealt out in turn.
         let mut servers = servers.iter().cycle();
-        self.busy = self.shared.now();
+        (self.now, self.busy) = (clock::now(), clock::now());
 
         while self.open < count && !stop.load(Ordering::Relaxed) {
             while self.clients.len() < count.min(self.open + CONNECTING) {
@@ -124,7 +97,7 @@ impl Crowd {
                 let stream = stream.map_err(|error| target.explain(&error))?;
                 self.add(Arc::clone(target), stream)?;
             }
-            self.turn(&mut ())?;
+            self.turn(nobody)?;
             self.open = self.clients.iter().filter(|client| client.stage == Stage::Open).count();
             bar.at(self.open as u64);
             if self.stalled()
@@ -141,35 +114,51 @@ impl Crowd {
             if self.clients.iter().all(|client| client.users >= count as u64) {
                 self.told = Some(started.elapsed());
             } else {
-                self.turn(&mut ())?;
+                self.turn(nobody)?;
             }
         }
         Ok(())
     }
 
-    /// Waits until something is ready, and does it.
-    pub fn turn(&mut self, listener: &mut impl Listener) -> Result<()> {
-        if let Err(error) = self.poll.poll(&mut self.events, Some(TURN)) {
-            // Ctrl-C.
-            return if error.kind() == std::io::ErrorKind::Interrupted {
-                Ok(())
-            } else {
-                Err(error.into())
-            };
+    /// Waits until something is ready, and does it. `hear` gets the values that one client was
+    /// told and when, as soon as its reads are done.
+    pub fn turn(
+        &mut self,
+        mut hear: impl FnMut(&mut [Client], usize, &[i64], u64) -> Result<()>,
+    ) -> Result<()> {
+        let polled = self.poll.poll(&mut self.events, Some(TURN));
+        let before = std::mem::replace(&mut self.now, clock::now());
+        // A turn is not so long unless we were stopped, or the whole machine.
+        if self.now - before > micros(10 * TURN) {
+            self.awake = self.now;
+        }
+        match polled {
+            // A signal. What was ready before that is not to be done once more.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
         }
         for ready in &self.events {
             let Token(who) = ready.token();
             let Some(client) = self.clients.get_mut(who) else { continue };
-            self.busy = self.shared.now();
-            client.ready(ready, &mut self.shared, |value, now| listener.hear(who, value, now))?;
-            listener.after(&mut self.clients, &self.shared)?;
+            self.busy = self.now;
+            let done = client.ready(ready, &mut self.inbox);
+            // What was said before a connection failed was said.
+            if !self.inbox.values.is_empty() {
+                hear(&mut self.clients, who, &self.inbox.values, self.inbox.at)?;
+            }
+            done?;
         }
         Ok(())
     }
 
+    /// Whether `then` is so long ago that we give up, and we could have heard since.
+    pub fn too_long_ago(&self, then: u64) -> bool {
+        self.now.saturating_sub(then.max(self.awake)) > micros(PATIENCE)
+    }
+
     /// Whether nothing has come for too long.
-    pub fn stalled(&self) -> bool {
-        self.shared.now() - self.busy > PATIENCE.as_micros() as u64
+    fn stalled(&self) -> bool {
+        self.too_long_ago(self.busy)
     }
 
     /// Closes all connections with 1000 and waits for the ends, within bounds.
@@ -180,7 +169,7 @@ impl Crowd {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until && self.clients.iter().any(|c| c.stage != Stage::Closed) {
             // A connection that fails has ended, too.
-            _ = self.turn(&mut ());
+            _ = self.turn(nobody);
         }
     }
 
@@ -191,4 +180,9 @@ impl Crowd {
         self.clients.push(Client::new(target, stream));
         Ok(())
     }
+}
+
+/// Nobody wants to know the values.
+pub fn nobody(_clients: &mut [Client], _who: usize, _values: &[i64], _at: u64) -> Result<()> {
+    Ok(())
 }

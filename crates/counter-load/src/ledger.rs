@@ -11,6 +11,10 @@ use std::collections::VecDeque;
 use common::Result;
 use hdrhistogram::Histogram;
 
+/// What to do when a value came that is of no click of ours.
+pub const SOMEBODY_ELSE: &str =
+    "somebody else clicked meanwhile; load a counter that nobody else uses";
+
 /// How long a slice of the timeline is, in microseconds.
 pub const SLICE: u64 = 10_000;
 
@@ -37,6 +41,8 @@ pub struct Account {
     pub seen: u64,
     /// How many values it missed.
     pub skipped: u64,
+    /// Whether it was told of a click in the other direction.
+    went_back: bool,
     /// From a click to its copy, whoever clicked.
     pub latencies: Latencies,
 }
@@ -60,7 +66,7 @@ pub struct Ledger {
     clicks: VecDeque<Click>,
     /// The number of the first one in `clicks`; they are counted from 1.
     first: u64,
-    /// How many clicks were made.
+    /// How many clicks were made, or were due.
     pub sent: u64,
     /// One for each client.
     pub accounts: Vec<Account>,
@@ -72,7 +78,8 @@ pub struct Ledger {
     pub deliveries: u64,
     /// How many of them in each slice of time.
     pub timeline: Vec<u64>,
-    booked: u64,
+    /// How many clients were told of a click in the other direction.
+    went_back: usize,
     /// What should not have come.
     pub faults: Faults,
     /// When the run began.
@@ -87,7 +94,7 @@ impl Ledger {
     /// A ledger for `clients` that all have the value `base`.
     pub fn new(clients: usize, base: i64, step: i64, barrier: bool) -> Result<Self> {
         // Two digits for each of the many, three for all.
-        let account = Account { seen: 0, skipped: 0, latencies: histogram(2)? };
+        let account = Account { seen: 0, skipped: 0, went_back: false, latencies: histogram(2)? };
         Ok(Self {
             base,
             step,
@@ -100,7 +107,7 @@ impl Ledger {
             last: histogram(3)?,
             deliveries: 0,
             timeline: Vec::new(),
-            booked: 0,
+            went_back: 0,
             faults: Faults::default(),
             began: 0,
             ended: 0,
@@ -120,18 +127,42 @@ impl Ledger {
         self.clicks.push_back(Click { at, owner, passed: 0, whole: true });
     }
 
-    /// Books a value that client `who` was told.
-    pub fn hear(&mut self, who: usize, value: i64, now: u64) {
+    /// Books the values that client `who` was told.
+    pub fn hear(&mut self, who: usize, values: &[i64], now: u64) {
+        let before = self.deliveries;
+        for value in values {
+            self.hear_one(who, *value, now);
+        }
+        if self.deliveries > before {
+            self.ended = now;
+            let slice = ((now - self.began) / SLICE) as usize;
+            if self.timeline.len() <= slice {
+                self.timeline.resize(slice + 1, 0);
+            }
+            if let Some(deliveries) = self.timeline.get_mut(slice) {
+                *deliveries += self.deliveries - before;
+            }
+        }
+    }
+
+    fn hear_one(&mut self, who: usize, value: i64, now: u64) {
         let Some(account) = self.accounts.get_mut(who) else { return };
         let number = value.wrapping_sub(self.base).wrapping_mul(self.step);
         let Some(number) = u64::try_from(number).ok().filter(|number| *number <= self.sent) else {
             self.faults.unasked += 1;
             return;
         };
-        if number <= account.seen {
-            match number == account.seen {
-                true => self.faults.repeated += 1,
-                false => self.faults.backwards += 1,
+        if number == account.seen {
+            self.faults.repeated += 1;
+            return;
+        }
+        if number < account.seen {
+            self.faults.backwards += 1;
+            // One step back, to a value that it has had: what comes late was skipped before, and
+            // where data were lost, it is more than a step.
+            if number + 1 == account.seen && account.skipped == 0 && !account.went_back {
+                account.went_back = true;
+                self.went_back += 1;
             }
             return;
         }
@@ -139,7 +170,6 @@ impl Ledger {
         account.seen = number;
         account.skipped += number - next;
         self.deliveries += 1;
-        self.ended = now;
         for skipped in next..number {
             self.pass(who, skipped, now, false);
         }
@@ -178,23 +208,23 @@ impl Ledger {
         }
     }
 
-    /// Books what came since the last call into the timeline.
-    pub fn slice(&mut self) {
-        if self.deliveries > self.booked {
-            let slice = ((self.ended - self.began) / SLICE) as usize;
-            if self.timeline.len() <= slice {
-                self.timeline.resize(slice + 1, 0);
-            }
-            if let Some(deliveries) = self.timeline.get_mut(slice) {
-                *deliveries += self.deliveries - self.booked;
-            }
-            self.booked = self.deliveries;
-        }
-    }
-
     /// Whether every client has the last click's value.
     pub fn complete(&self) -> bool {
         self.clicks.is_empty()
+    }
+
+    /// Fails if somebody else clicked: there is a value that nobody here clicked for, or everybody
+    /// was told of a click in the other direction.
+    pub fn check_others(&self) -> Result<()> {
+        match self.faults.unasked > 0 || self.went_back == self.accounts.len() {
+            true => Err(SOMEBODY_ELSE.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// How many clicks not every client has heard of.
+    pub fn missing(&self) -> usize {
+        self.clicks.len()
     }
 
     /// When the oldest click was made that not every client has heard of.

@@ -11,6 +11,7 @@ mod bar;
 mod chart;
 mod checks;
 mod client;
+mod clock;
 mod crowd;
 mod frame;
 mod ledger;
@@ -18,15 +19,15 @@ mod limit;
 mod load;
 mod pace;
 mod process;
-mod report;
+mod results;
+mod summary;
 mod target;
-mod text;
 
+use std::io::{ErrorKind, Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use clap::Parser;
 use common::Result;
@@ -36,10 +37,11 @@ use signal_hook::flag;
 use crate::args::Args;
 use crate::bar::Bar;
 use crate::checks::Checks;
-use crate::crowd::Crowd;
+use crate::clock::micros;
+use crate::crowd::{Crowd, nobody};
 use crate::load::Plan;
 use crate::process::{Process, Watch};
-use crate::report::{Report, Run};
+use crate::results::{Results, Run};
 use crate::target::Target;
 
 fn run(args: &Args) -> Result<()> {
@@ -49,72 +51,74 @@ fn run(args: &Args) -> Result<()> {
     let stop = stop_on_signals()?;
 
     let mut crowd = Crowd::new(targets)?;
-    let report = measure(&mut crowd, args, server.as_ref(), &stop);
+    let results = measure(&mut crowd, args, server.as_ref(), &stop);
     crowd.close();
 
-    let report = report?;
-    print!("{report}");
+    let results = results?;
+    print(&results)?;
     if let Some(file) = &args.json {
-        write(file, &report.to_json()?)?;
+        write(file, &results.to_json()?)?;
     }
     if let Some(file) = &args.chart {
-        write(file, &chart::svg(&report))?;
+        write(file, &chart::svg(&results)?)?;
     }
-    match report.problem {
-        // Who presses Ctrl-C has the report and knows why it is short.
-        Some(problem) if !report.interrupted => Err(problem.into()),
+    match results.problem {
+        // Who presses Ctrl-C has the results and knows why there are few.
+        Some(problem) if !results.interrupted => Err(problem.into()),
         _ => Ok(()),
     }
 }
 
-/// Connects, warms up, and measures. No report without connections.
+/// Connects, warms up, and measures. No results without connections.
 fn measure(
     crowd: &mut Crowd,
     args: &Args,
     server: Option<&Process>,
     stop: &AtomicBool,
-) -> Result<Report> {
+) -> Result<Results> {
     let stopped = || stop.load(Ordering::Relaxed);
     crowd.connect(args.clients, stop)?;
-    let mut report = Report::new(args, crowd, server);
+    let mut results = Results::new(args, crowd, server);
     let mut result = Ok(());
 
     if args.idle {
         let watch = Watch::start(server);
         result = wait(crowd, args, stop);
-        report.used(&watch, 0);
+        results.used(&watch, 0);
     } else if !stopped() {
         // The warm-up goes down and the measured run goes up, so that both actions are checked,
         // and within each a value says which click it is of: what several senders click both
         // ways at once may come in any order.
         let (warm_up, warmed_up) = load::run(crowd, &Plan::warm_up(args), stop)?;
-        report.checks = Some(Checks::of(&[&warm_up], crowd));
+        results.checks = Some(Checks::of(&[&warm_up], crowd));
         result = warmed_up;
         if result.is_ok() && !stopped() {
             let watch = Watch::start(server);
-            let (ledger, done) = load::run(crowd, &Plan::measured(args), stop)?;
-            report.used(&watch, ledger.deliveries);
-            report.run = Run::of(&ledger)?;
-            report.checks = Some(Checks::of(&[&warm_up, &ledger], crowd));
-            result = done;
+            let (mut ledger, done) = load::run(crowd, &Plan::measured(args), stop)?;
+            results.used(&watch, ledger.deliveries);
+            result = done.and_then(|()| load::listen_on(crowd, &mut ledger));
+            results.run = Run::of(&ledger)?;
+            results.checks = Some(Checks::of(&[&warm_up, &ledger], crowd));
         }
     }
 
-    report.interrupted = stopped();
+    results.interrupted = stopped();
     // Values that are missing in the end may be missing because the run broke off.
     let broke_off = result.err().map(|error| error.to_string());
-    report.problem = broke_off.or_else(|| report.checks.as_ref()?.problem());
-    Ok(report)
+    results.problem = broke_off.or_else(|| results.checks.as_ref()?.problem());
+    if let Some(checks) = &mut results.checks {
+        checks.passed = results.problem.is_none();
+    }
+    Ok(results)
 }
 
 /// Keeps the connections open, and does nothing with them.
 fn wait(crowd: &mut Crowd, args: &Args, stop: &AtomicBool) -> Result<()> {
-    let began = Instant::now();
-    let duration = args.duration().unwrap_or_default();
-    let bar = Bar::new("waiting", duration.as_micros() as u64);
-    while began.elapsed() < duration && !stop.load(Ordering::Relaxed) {
-        crowd.turn(&mut ())?;
-        bar.at(began.elapsed().as_micros() as u64);
+    let (began, duration) = (clock::now(), micros(args.duration().unwrap_or_default()));
+    let bar = Bar::new("waiting", duration);
+    while clock::now() - began < duration && !stop.load(Ordering::Relaxed) {
+        crowd.turn(nobody)?;
+        bar.at(clock::now() - began);
     }
     Ok(())
 }
@@ -127,6 +131,14 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
         flag::register(signal, stop.clone())?;
     }
     Ok(stop)
+}
+
+fn print(results: &Results) -> Result<()> {
+    match write!(stdout(), "{results}") {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|error| format!("cannot print the report: {error}").into()),
+    }
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Waker;
+
+use crate::clock;
 
 /// The clicks' timetable.
 pub struct Pace {
@@ -21,20 +23,19 @@ pub struct Pace {
 
 impl Pace {
     /// `rate` clicks a second since `began`, and `waker` at each tick.
-    pub fn new(rate: f64, began: Instant, waker: Arc<Waker>) -> Self {
+    pub fn new(rate: f64, began: u64, waker: Arc<Waker>) -> Self {
         let tick = (1.0 / rate).max(0.001);
         let over = Arc::new(AtomicBool::new(false));
         let done = over.clone();
         let thread = thread::spawn(move || {
-            let mut next = Duration::ZERO;
-            while !done.load(Ordering::Relaxed) {
-                next += Duration::from_secs_f64(tick);
+            for n in 1_u32.. {
+                let next = began + (f64::from(n) * tick * 1e6) as u64;
                 // Not beyond a moment, so that a slow rate does not delay the end.
-                while let Some(left) = next.checked_sub(began.elapsed()).filter(|l| !l.is_zero()) {
+                while let Some(left @ 1..) = next.checked_sub(clock::now()) {
                     if done.load(Ordering::Relaxed) {
                         return;
                     }
-                    thread::sleep(left.min(Duration::from_millis(100)));
+                    thread::sleep(Duration::from_micros(left.min(100_000)));
                 }
                 // A poll that fails to be woken wakes up a little later by itself.
                 _ = waker.wake();

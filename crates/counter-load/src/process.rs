@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use common::Result;
-
-use crate::report::Used;
+use serde::Serialize;
 
 /// A process to watch.
 pub struct Process {
@@ -21,6 +20,16 @@ pub struct Cpu {
     pub user: f64,
     /// In the kernel, for the program.
     pub system: f64,
+}
+
+/// CPU time that a process used while the run lasted. The fields' names are the JSON's.
+#[derive(Serialize)]
+pub struct Used {
+    /// Of one core.
+    pub cpu_share: f64,
+    pub cpu_us_per_delivery: Option<f64>,
+    pub user_us_per_delivery: Option<f64>,
+    pub system_us_per_delivery: Option<f64>,
 }
 
 impl Process {
@@ -68,10 +77,11 @@ impl Process {
 /// How many units of `/proc`'s times are a second.
 fn ticks() -> f64 {
     #[cfg(unix)]
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    {
+        rustix::param::clock_ticks_per_second() as f64
+    }
     #[cfg(not(unix))]
-    let ticks = 100.0;
-    ticks
+    100.0
 }
 
 /// Our own CPU time so far, in seconds, where the system tells it exactly.
@@ -107,22 +117,21 @@ impl<'a> Watch<'a> {
     pub fn used(&self, deliveries: u64) -> (Option<Used>, Option<Used>) {
         let seconds = self.began.elapsed().as_secs_f64();
         let each = |cpu: f64| (deliveries > 0).then(|| cpu * 1e6 / deliveries as f64);
+        let used = |cpu: f64| Used {
+            cpu_share: cpu / seconds,
+            cpu_us_per_delivery: each(cpu),
+            user_us_per_delivery: None,
+            system_us_per_delivery: None,
+        };
         let server = self.server.and_then(|server| {
             let (then, now) = (self.server_cpu?, server.cpu().ok()?);
             let (user, system) = (now.user - then.user, now.system - then.system);
             Some(Used {
-                cpu_share: (user + system) / seconds,
-                cpu_us_per_delivery: each(user + system),
                 user_us_per_delivery: each(user),
                 system_us_per_delivery: each(system),
+                ..used(user + system)
             })
         });
-        let own = self.own_cpu.zip(own_cpu()).map(|(then, now)| Used {
-            cpu_share: (now - then) / seconds,
-            cpu_us_per_delivery: each(now - then),
-            user_us_per_delivery: None,
-            system_us_per_delivery: None,
-        });
-        (server, own)
+        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| used(now - then)))
     }
 }

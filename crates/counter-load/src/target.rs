@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use common::text::printable;
 use common::{Error, Result};
+use tungstenite::handshake::client::Response;
 use tungstenite::handshake::derive_accept_key;
-use tungstenite::http::Uri;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::http::{StatusCode, Uri};
 
 /// How long the server may take to accept the first connection.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest answer to the opening handshake that is taken.
+const MAX_HEAD: usize = 16 << 10;
 
 /// A `ws://` URL in parts.
 pub struct Target {
@@ -24,11 +29,14 @@ pub struct Target {
 impl Target {
     /// Reads a URL.
     pub fn parse(url: &str) -> Result<Self> {
-        if url.starts_with("wss://") {
+        let uri = url.parse::<Uri>().ok();
+        let scheme = uri.as_ref().and_then(|uri| uri.scheme_str()).map(str::to_lowercase);
+        if scheme.as_deref() == Some("wss") {
             return Err("counter-load does not encrypt; give it the ws:// URL of the server".into());
         }
+        // The library drops a fragment, and takes a port that is no port for none.
         let parts = || {
-            let uri: Uri = url.strip_prefix("ws://").and(url.parse().ok())?;
+            let uri = uri.filter(|_| scheme.as_deref() == Some("ws") && !url.contains('#'))?;
             let port = match uri.authority()?.as_str().rsplit_once(':') {
                 Some((_, port)) if !port.ends_with(']') => port.parse().ok()?,
                 _ => 80,
@@ -37,6 +45,10 @@ impl Target {
             let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
             Some(Self { url: url.to_owned(), host, port, path })
         };
+        // Not printed, because it may have a password in it.
+        if url.contains('@') {
+            return Err("counter-load sends no login; give it the URL without one".into());
+        }
         let sentence = "is not a counter server's URL; give one like ws://localhost:6789";
         parts().ok_or_else(|| format!("{url:?} {sentence}").into())
     }
@@ -63,27 +75,29 @@ impl Target {
         )
     }
 
-    /// Checks the answer to it: all before the empty line, and what came after that.
-    pub fn check_answer(&self, head: &[u8], body: &[u8], key: &str) -> Result<()> {
-        let url = &self.url;
-        let head = String::from_utf8_lossy(head);
-        let mut lines = head.lines();
-        let Some(status) = lines.next().unwrap_or_default().strip_prefix("HTTP/1.1 ") else {
-            return Err(self.no_websocket("its answer is not HTTP/1.1"));
+    /// Checks the answer to it, and returns how long it is; `None` if it has not all come yet.
+    pub fn check_answer(&self, bytes: &[u8], key: &str) -> Result<Option<usize>> {
+        let (length, answer) = match Response::try_parse(bytes) {
+            Ok(Some(whole)) => whole,
+            Ok(None) if bytes.len() < MAX_HEAD => return Ok(None),
+            _ => return Err(self.no_websocket("its answer is not HTTP/1.1")),
         };
-        if !status.starts_with("101") {
-            let body = String::from_utf8_lossy(body);
-            let sentence = printable(body.lines().next().unwrap_or_default()).to_string();
-            let status = printable(status).to_string();
-            return Err(
-                format!("{url} answered {status} instead of a WebSocket: {sentence}").into()
-            );
+        let status = answer.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let body = String::from_utf8_lossy(bytes.get(length..).unwrap_or_default());
+            let why: String = body.lines().next().unwrap_or_default().chars().take(200).collect();
+            // Neither a page nor the length of a chunk is a sentence.
+            let sentence = match answer.headers().contains_key("transfer-encoding") {
+                false if !why.is_empty() && !why.starts_with('<') => {
+                    format!(": {}", printable(&why))
+                }
+                _ => "; is it the right URL?".into(),
+            };
+            let url = &self.url;
+            return Err(format!("{url} answered {status} instead of a WebSocket{sentence}").into());
         }
-        let accept = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-            name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim())
-        });
-        match accept {
-            Some(accept) if accept == derive_accept_key(key.as_bytes()) => Ok(()),
+        match answer.headers().get("sec-websocket-accept") {
+            Some(accept) if *accept == derive_accept_key(key.as_bytes()) => Ok(Some(length)),
             _ => Err(self.no_websocket("its Sec-WebSocket-Accept is wrong")),
         }
     }

@@ -3,73 +3,52 @@
 //! Run `cargo run -p counter-server` and open http://localhost:6789/ in several browser windows.
 //! You will see one counter: a click in any window changes it in all of them.
 
-mod room;
-mod tape;
+mod counter;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use common::events::{Action, Event};
-use common::flags::{self, Flags};
-use common::{Result, Server, Socket, remote_address};
+use common::fanout::Fanout;
+use common::{Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tracing::info;
 use tungstenite::Message;
 
-use crate::room::{Room, Sharing};
+use crate::counter::Counter;
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
-async fn counter(socket: &mut Socket, room: Arc<Room>) -> Result<()> {
+async fn counter(socket: &mut Socket, counter: Arc<Fanout<Counter>>) -> Result<()> {
     // Register user; it is unregistered when this is dropped, however the conversation ends.
-    let mut user = room.register();
+    let mut user = counter.subscribe();
     // Send users and state to user
-    socket.send_encoded(user.news().await).await?;
+    socket.send_encoded(user.recv().await).await?;
     loop {
         select! {
             biased;
             // Manage state changes
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let done = match Action::from_json(&message.into_data()) {
-                    Ok(action) => user.apply(action).await,
-                    Err(message) => Err(message),
-                };
+                let done = Action::from_json(&message.into_data())
+                    .and_then(|action| counter.change(|counter, to_all| counter.apply(action, to_all)));
                 if let Err(message) = done {
-                    info!(peer = ?remote_address(socket), "refused: {message}");
+                    info!(peer = ?socket.remote_address(), "refused: {message}");
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
                 }
             }
             // Send users and state to user as they change
-            news = user.news() => socket.send_encoded(news).await?,
+            news = user.recv() => socket.send_encoded(news).await?,
         }
     }
 }
 
-#[derive(Parser)]
-struct CounterFlags {
-    #[command(flatten)]
-    flags: Flags,
-
-    #[command(flatten)]
-    sharing: Sharing,
-}
-
-async fn run() -> Result<()> {
-    let CounterFlags { flags, sharing } = flags::parse_or("localhost:6789");
-    let server = Server::new(flags).page(PAGE);
-    let room = Room::open(&sharing).await?;
-    let (users, health) = (room.clone(), room.clone());
-    let server = server.trouble(move || health.trouble());
-
-    server.serve(move |socket| Box::pin(counter(socket, users.clone()))).await?;
-    room.close().await;
-    Ok(())
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::report(run().await)
+    common::log::init();
+    let server = Server::new(Flags::parse_or("localhost:6789")).page(PAGE);
+    let shared = Fanout::new(Counter::default());
+
+    common::report(server.serve(move |socket, _| Box::pin(counter(socket, shared.clone()))).await)
 }

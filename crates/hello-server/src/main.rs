@@ -5,10 +5,8 @@
 
 use std::process::ExitCode;
 
-use common::close::CloseWith;
-use common::flags::Flags;
 use common::text::say;
-use common::{Result, Server, Socket};
+use common::{CloseWith, Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use tungstenite::Message;
 
@@ -34,7 +32,8 @@ async fn hello(socket: &mut Socket) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    common::log::init();
     let server = Server::new(Flags::parse_or("localhost:8765")).page(PAGE);
 
-    common::report(server.serve(|socket| Box::pin(hello(socket))).await)
+    common::report(server.serve(|socket, _| Box::pin(hello(socket))).await)
 }

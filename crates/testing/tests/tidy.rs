@@ -31,7 +31,7 @@ fn every_crate_inherits_the_workspaces_lints_and_facts() {
     for path in crates() {
         let manifest = fs::read_to_string(path.join("Cargo.toml")).unwrap();
         assert!(manifest.contains("\n[lints]\nworkspace = true\n"), "{}", path.display());
-        for fact in ["version", "edition", "rust-version", "publish"] {
+        for fact in ["version", "edition", "rust-version", "license", "publish"] {
             assert!(manifest.contains(&format!("\n{fact}.workspace = true\n")), "{path:?}: {fact}");
         }
     }

@@ -6,9 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use common::close::CloseWith;
-use common::flags::Flags;
-use common::{Result, Server, Socket};
+use common::{CloseWith, Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -36,7 +34,8 @@ async fn time(socket: &mut Socket) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    common::log::init();
     let server = Server::new(Flags::parse_or("127.0.0.1:5678")).page(PAGE);
 
-    common::report(server.serve(|socket| Box::pin(time(socket))).await)
+    common::report(server.serve(|socket, _| Box::pin(time(socket))).await)
 }

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use common::{certificate, tls};
+use common::tls;
 use futures_util::{SinkExt, StreamExt};
 use testing::{run, soon};
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ const EXE: &str = env!("CARGO_BIN_EXE_wss-client");
 /// A certificate of the test's own, in a file that no other test uses.
 fn made(name: &str) -> PathBuf {
     let pem = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).join("localhost.pem");
-    certificate::make(&pem).unwrap();
+    tls::make(&pem).unwrap();
     pem
 }
 

@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::close::CloseWith;
-use common::flags::{self, Flags};
+use common::server::flags::{self, Flags};
 use common::text::say;
-use common::{Result, Server, Socket, certificate, tls};
+use common::{CloseWith, Result, Server, Socket, tls};
 use futures_util::{SinkExt, StreamExt};
 use tungstenite::Message;
 
@@ -56,16 +55,17 @@ async fn run() -> Result<()> {
         Some(pem) => pem,
         None => {
             let pem = tls::default_path();
-            certificate::ensure(&pem)?;
+            tls::ensure(&pem)?;
             pem
         }
     };
     let server = server.tls(tls::acceptor(&pem, &host)?);
 
-    server.serve(|socket| Box::pin(hello(socket))).await
+    server.serve(|socket, _| Box::pin(hello(socket))).await
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    common::log::init();
     common::report(run().await)
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use common::client::connect_tls;
 use common::tls::{Trust, connector, default_path};
-use common::{Result, certificate};
+use common::{Result, tls};
 use native_tls::{Identity, TlsAcceptor};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rcgen::{DnType, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
@@ -108,7 +108,7 @@ async fn careless((key, certificate): &(String, String)) -> SocketAddr {
 #[test]
 fn the_certificate_is_what_browsers_and_libraries_ask_for() {
     let pem = folder("made").join("new").join("localhost.pem");
-    certificate::ensure(&pem).unwrap();
+    tls::ensure(&pem).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -156,7 +156,7 @@ fn many_starts_at_once_find_one_whole_file() {
     let pem = folder.join("localhost.pem");
     let found: Vec<_> = std::thread::scope(|scope| {
         let start = || {
-            certificate::ensure(&pem).unwrap();
+            tls::ensure(&pem).unwrap();
             fs::read(&pem).unwrap()
         };
         let starts = [0; 8].map(|_| scope.spawn(start));
@@ -165,7 +165,7 @@ fn many_starts_at_once_find_one_whole_file() {
     assert!(found.iter().all(|text| *text == found[0]));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 
-    let line = certificate::make(&pem).unwrap();
+    let line = tls::make(&pem).unwrap();
     assert!(line.contains("valid until 20") && line.contains("SHA-256 fingerprint "), "{line}");
     assert_ne!(fs::read(&pem).unwrap(), found[0]);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -263,7 +263,7 @@ async fn fault(pem: &Path, sentence: &str) {
 async fn a_key_that_others_can_read_is_warned_of() {
     use std::os::unix::fs::PermissionsExt;
     let pem = folder("mode").join("lax.pem");
-    certificate::make(&pem).unwrap();
+    tls::make(&pem).unwrap();
     fs::set_permissions(&pem, fs::Permissions::from_mode(0o640)).unwrap();
     let server = start(&pem).await;
     server.logged("lax.pem (0640); run chmod 600 ").await;
@@ -297,7 +297,7 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
 #[tokio::test]
 async fn a_client_says_when_the_server_does_not_speak_tls() {
     let pem = folder("plain").join("trusted.pem");
-    certificate::make(&pem).unwrap();
+    tls::make(&pem).unwrap();
     for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -313,7 +313,7 @@ async fn a_client_says_when_the_server_does_not_speak_tls() {
 #[tokio::test]
 async fn tls_1_1_is_refused_and_1_2_is_spoken() {
     let pem = folder("versions").join("localhost.pem");
-    certificate::make(&pem).unwrap();
+    tls::make(&pem).unwrap();
     let server = start(&pem).await;
     // By hand, for today's libraries will not say the first of these hellos.
     for (version, understood) in [([3, 2], false), ([3, 3], true)] {

@@ -22,7 +22,7 @@ use tungstenite::Message;
 /// Starts the server with a certificate of its own in a folder of the test's.
 async fn start(test: &str, flags: &[&str]) -> (Program, PathBuf) {
     let pem = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test).join("own.pem");
-    common::certificate::make(&pem).unwrap();
+    common::tls::make(&pem).unwrap();
     let args = [&["localhost:0", "--cert", pem.to_str().unwrap()], flags].concat();
     (Program::start(env!("CARGO_BIN_EXE_wss-server"), &args).await, pem)
 }

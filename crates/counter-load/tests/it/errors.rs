@@ -16,11 +16,36 @@ async fn fails(args: &[&str]) -> String {
 
 #[tokio::test]
 async fn what_is_no_url_is_refused() {
-    for url in ["localhost:6789", "http://localhost:6789", "ws://", "ws://localhost:x", "ws:// a"] {
+    for url in [
+        "localhost:6789",
+        "http://localhost:6789",
+        "ws://",
+        "ws://localhost:x",
+        "ws://localhost:99999",
+        "ws://localhost:6789/#fragment",
+        "ws:// a",
+    ] {
         let sentence = fails(&[url]).await;
         assert!(sentence.contains("is not a counter server's URL; give one like"), "{sentence}");
     }
     assert!(fails(&["wss://localhost"]).await.contains("does not encrypt; give it the ws:// URL"));
+    assert!(fails(&["WSS://localhost"]).await.contains("does not encrypt; give it the ws:// URL"));
+}
+
+#[tokio::test]
+async fn a_scheme_in_capitals_is_the_same_scheme() {
+    let server = server::start(Manners::Good).await;
+    let output = load(&server.url.replace("ws://", "WS://"), &[]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn a_login_in_the_url_is_refused_and_not_printed() {
+    for url in ["ws://ada:secret@localhost:6789", "ws://secret@localhost:6789"] {
+        let sentence = fails(&[url]).await;
+        assert!(sentence.contains("sends no login; give it the URL without"), "{sentence}");
+        assert!(!sentence.contains("secret"), "{sentence}");
+    }
 }
 
 #[tokio::test]
@@ -51,6 +76,18 @@ async fn a_server_that_answers_otherwise_is_named_with_its_answer() {
             "answered 503 Service Unavailable instead of a WebSocket: too many\n",
         ),
         (
+            "HTTP/1.1 404 Not Found\r\n\r\n",
+            "answered 404 Not Found instead of a WebSocket; is it the right URL?\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n<!DOCTYPE html>\n",
+            "answered 200 OK instead of a WebSocket; is it the right URL?\n",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n3\r\nno!\r\n",
+            "answered 403 Forbidden instead of a WebSocket; is it the right URL?\n",
+        ),
+        (
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "Sec-WebSocket-Accept is wrong; is it the right port?\n",
         ),
@@ -77,6 +114,24 @@ async fn a_connection_that_the_server_drops_ends_the_run_with_a_report() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).starts_with("the server dropped a connection: it "), "{output:?}");
     assert!(stdout(&output).contains("problem      the server dropped a connection"));
+}
+
+/// `head` is gone after the first line, and has what it wanted.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_stdout_that_ends_early_is_no_panic_and_a_full_one_is_named() {
+    let server = server::start(Manners::Good).await;
+    for (stdout, expected) in [
+        ("| head -n 1 >/dev/null", ""),
+        (">/dev/full", "cannot print the report: No space left on device (os error 28)\n"),
+    ] {
+        if stdout.contains("/dev/full") && !cfg!(target_os = "linux") {
+            continue;
+        }
+        let script = format!("\"$0\" \"$1\" --idle --seconds=0.1 --clients=2 {stdout}");
+        let output = testing::run("sh", &["-c", &script, EXE, &server.url], "").await;
+        assert_eq!(stderr(&output), expected);
+    }
 }
 
 #[tokio::test]

@@ -9,10 +9,15 @@
 
 /// What goes wrong, and what is said about it.
 mod errors;
+/// Clicks that get no answer, and answers to nobody's click.
+mod missing;
 /// What is reported of a run.
 mod report;
 /// The counter server.
 mod server;
+/// What happens to a client that is stopped, for good or for a while.
+#[cfg(unix)]
+mod signals;
 
 use std::process::Output;
 

@@ -1,5 +1,4 @@
 use std::collections::HashSet;
-use std::time::Duration;
 
 use testing::soon;
 
@@ -18,9 +17,12 @@ async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
     // 30 clicks down to warm up, 300 up.
     let checked = "every client got every value, in order; all ended at 270\n";
     assert!(text.contains(checked), "{text}");
-    for name in ["connects", "updates", "deliveries", "latency", "fairness", "this client"] {
+    for name in ["connects", "updates", "deliveries", "latency", "fairness"] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in {text}");
     }
+    // Windows does not tell a program's own CPU time without unsafe code.
+    let own = text.lines().any(|line| line.starts_with("this client"));
+    assert_eq!(own, cfg!(unix), "{text}");
 
     let report = json(&json_file);
     assert_eq!(report["clients"], 10);
@@ -136,36 +138,6 @@ async fn an_older_value_after_a_newer_one_is_noticed() {
     assert!(stdout(&output).contains("1 values older after newer"));
 }
 
-#[cfg(unix)]
-#[tokio::test]
-async fn ctrl_c_stops_and_still_reports() {
-    use tokio::process::Command;
-
-    let mut server = server::start(Manners::Good).await;
-    let json_file = file("ctrl_c.json");
-    let flags = ["--clients=10", "--senders=1", "--seconds=600", "--json", &json_file];
-    let child = Command::new(EXE)
-        .arg(&server.url)
-        .args(flags)
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    // The warm-up is over.
-    soon("a plus", server.plus.notified()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
-    rustix::process::kill_process(pid, testing::Signal::INT).unwrap();
-    let output = soon("the end", child.wait_with_output()).await.unwrap();
-    assert!(output.status.success());
-    let text = stdout(&output);
-    assert!(text.contains("updates ") && text.contains("stopped      by Ctrl-C"), "{text}");
-    assert_eq!(json(&json_file)["interrupted"], true);
-    for _ in 0..10 {
-        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
-    }
-}
-
 /// Every element is closed, every attribute quoted, and no bare `<` or `&` in the text.
 fn well_formed(xml: &str) {
     let mut open = Vec::new();
@@ -173,7 +145,12 @@ fn well_formed(xml: &str) {
         let (tag, text) = part.split_once('>').unwrap();
         assert!(!text.contains('>'));
         for entity in text.split('&').skip(1) {
-            assert!(["amp;", "lt;"].iter().any(|known| entity.starts_with(known)), "{text}");
+            assert!(
+                ["amp;", "lt;", "gt;", "apos;", "quot;"]
+                    .iter()
+                    .any(|known| entity.starts_with(known)),
+                "{text}"
+            );
         }
         if let Some(name) = tag.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name), "{xml}");

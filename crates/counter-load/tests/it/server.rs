@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,12 +11,16 @@ use tungstenite::Message;
 #[derive(Clone, Copy, PartialEq)]
 pub enum Manners {
     Good,
+    /// As soon as the value is this one, somebody else clicks, once, with this step.
+    Shared(i64, i64),
     /// Keeps the value 17 to itself.
     Skips,
     /// Says 18 before 17.
     Swaps,
     /// Leaves after the value 17.
     Leaves,
+    /// Takes no click after the value 17, from nobody.
+    Deaf,
     /// Speaks of something else, to everyone.
     Babbles,
 }
@@ -27,12 +31,15 @@ pub struct Server {
     /// The close code of each client that has said goodbye.
     pub goodbyes: mpsc::UnboundedReceiver<u16>,
     /// Told of every plus.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "of use where there are signals"))]
     pub plus: Arc<Notify>,
 }
 
 struct Room {
     manners: Manners,
     users: AtomicUsize,
+    /// Whether somebody else has clicked.
+    shared: AtomicBool,
     value: Mutex<i64>,
     news: broadcast::Sender<String>,
     goodbyes: mpsc::UnboundedSender<u16>,
@@ -47,6 +54,7 @@ pub async fn start(manners: Manners) -> Server {
     let room = Arc::new(Room {
         manners,
         users: AtomicUsize::new(0),
+        shared: AtomicBool::new(false),
         value: Mutex::new(0),
         news: broadcast::channel(100_000).0,
         goodbyes: send,
@@ -85,6 +93,9 @@ async fn client(stream: TcpStream, room: Arc<Room>) {
             message = socket.next() => match message {
                 Some(Ok(Message::Text(action))) => {
                     let mut value = room.value.lock().await;
+                    if *value == 17 && room.manners == Manners::Deaf {
+                        continue;
+                    }
                     if action.contains("plus") {
                         *value += 1;
                         room.plus.notify_one();
@@ -92,6 +103,13 @@ async fn client(stream: TcpStream, room: Arc<Room>) {
                         *value -= 1;
                     }
                     _ = room.news.send(format!(r#"{{"type":"state","value":{value}}}"#));
+                    if let Manners::Shared(at, step) = room.manners
+                        && *value == at
+                        && !room.shared.swap(true, Ordering::SeqCst)
+                    {
+                        *value += step;
+                        _ = room.news.send(format!(r#"{{"type":"state","value":{value}}}"#));
+                    }
                 }
                 Some(Ok(Message::Close(frame))) => {
                     _ = room.goodbyes.send(frame.map_or(1005, |frame| frame.code.into()));

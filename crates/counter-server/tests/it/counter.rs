@@ -130,23 +130,3 @@ fn the_default_address_is_that_of_the_original() {
     let help = std::process::Command::new(crate::EXE).arg("--help").output().unwrap();
     assert!(String::from_utf8(help.stdout).unwrap().contains("[default: localhost:6789]"));
 }
-
-#[cfg(not(feature = "redis"))]
-#[tokio::test]
-async fn a_build_without_redis_says_so_in_one_sentence_when_it_is_asked_for_one() {
-    let url = "redis://:secret@127.0.0.1:6379/";
-    let mut flag = tokio::process::Command::new(crate::EXE);
-    flag.args(["127.0.0.1:0", "--redis", url]).env_remove("REDIS_URL");
-    let mut variable = tokio::process::Command::new(crate::EXE);
-    variable.arg("127.0.0.1:0").env("REDIS_URL", url);
-    for mut command in [flag, variable] {
-        let output = command.output().await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert_eq!(
-            said,
-            "this counter-server was built without Redis; build it with --features redis, \
-             or leave out --redis and unset REDIS_URL\n"
-        );
-    }
-}

@@ -7,14 +7,14 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use crate::EXE;
 use crate::observer::Observer;
-use crate::{EXE, own_counter};
 
 /// A server that may have 64 descriptors.
 async fn poor(flags: &[&str]) -> Program {
     let mut sh = Command::new("sh");
     sh.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", EXE, "localhost:0"]);
-    sh.arg(own_counter()).args(flags);
+    sh.args(flags);
     Program::start_command(&mut sh).await
 }
 

@@ -43,14 +43,7 @@ use testing::{Peer, Program};
 const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
 
 async fn start(flags: &[&str]) -> Program {
-    let prefix = own_counter();
-    let args = [&["localhost:0", &prefix], flags].concat();
-    Program::start(EXE, &args).await
-}
-
-/// Where REDIS_URL is set, the counter is in Redis, one for each server: nobody can tell.
-fn own_counter() -> String {
-    format!("--redis-prefix=test-{:016x}", fastrand::u64(..))
+    Program::start(EXE, &[&["localhost:0"], flags].concat()).await
 }
 
 fn users(count: u64) -> Value {

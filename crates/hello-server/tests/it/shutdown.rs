@@ -51,7 +51,7 @@ async fn while_shutting_down_a_request_gets_503_and_nobody_new_is_accepted() {
     testing::http(server.address, "GET /healthz HTTP/1.1\r\n\r\n").await;
     server.terminate();
     assert_eq!(slow.close_code().await, Some(1001));
-    late.write("ET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    late.write("ET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let answer = String::from_utf8(late.rest().await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     // Each connection hears of the signal by itself, and so does each listener.

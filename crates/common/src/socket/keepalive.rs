@@ -24,8 +24,8 @@ use tokio_tungstenite::WebSocketStream;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
-use crate::pings::{Alarm, PingClock, Pings};
-use crate::wakes::Wakes;
+use super::pings::{Alarm, PingClock, Pings};
+use super::wakes::Wakes;
 
 /// How many messages come in a row. Then the handler gets to what else it waits for, even when a
 /// peer sends without a pause. `select!` does not see to that by itself: once a task has used up

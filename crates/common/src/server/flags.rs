@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::pings::Pings;
+use crate::socket::Pings;
 
 /// The longest time that a flag takes, in seconds: a year. Far longer ones overflow the clock.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
 /// What every server can be told. The timeouts, the pings and `max_size` have the names and the
 /// defaults of Python `websockets`' `serve()`.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, Parser, PartialEq)]
 pub struct Flags {
     /// Where to listen, as HOST:PORT; port 0 picks a free one
     pub address: String,
@@ -44,6 +44,22 @@ pub struct Flags {
     /// How many connections may be open at once
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
+}
+
+impl Default for Flags {
+    /// `localhost:8765`, and the defaults of the command line.
+    fn default() -> Self {
+        Self {
+            address: "localhost:8765".to_owned(),
+            open_timeout: Duration::from_secs(10),
+            ping_interval: Pings::default().interval,
+            ping_timeout: Pings::default().timeout,
+            close_timeout: Duration::from_secs(10),
+            max_size: 1 << 20,
+            allow_origin: Vec::new(),
+            max_connections: 10_000,
+        }
+    }
 }
 
 impl Flags {
@@ -91,5 +107,17 @@ pub fn positive(text: &str) -> Result<Duration, String> {
     match seconds(text)? {
         Duration::ZERO => Err("give more than 0 seconds".into()),
         duration => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Flags;
+
+    #[test]
+    fn the_default_flags_are_those_of_an_empty_command_line() {
+        assert_eq!(Flags::parse_from(["server", "localhost:8765"]), Flags::default());
     }
 }

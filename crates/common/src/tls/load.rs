@@ -1,5 +1,5 @@
 //! TLS for the two demos that speak it: the server's side, the client's side, and words for what
-//! goes wrong between them. What stands in a PEM file is [`certificate`]'s affair.
+//! goes wrong between them. What stands in a PEM file is [`certificate`](super::certificate)'s affair.
 //!
 //! native-tls is OpenSSL on Linux, Secure Transport on macOS and SChannel on Windows, and each
 //! is fussy in its own way: all want a key's text to begin with the key, macOS refuses
@@ -12,7 +12,8 @@ use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
 use pem::{EncodeConfig, LineEnding, Pem};
 use tungstenite::error::TlsError;
 
-use crate::{Result, certificate};
+use super::certificate;
+use crate::Result;
 
 /// Whom a client believes. One or the other, never both: a client that also trusted every
 /// authority of the system would not notice that it talks to a stranger.
@@ -22,17 +23,6 @@ pub enum Trust {
     File(PathBuf),
     /// The authorities this system trusts, and no others.
     SystemRoots,
-}
-
-/// `certs/localhost.pem` of this workspace, wherever the program is started; relative to the
-/// current directory when it lies below it, because it is printed in sentences.
-#[must_use]
-pub fn default_path() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.ancestors().nth(2).unwrap_or(here);
-    let path = root.join("certs").join("localhost.pem");
-    let current = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(current).map(Path::to_path_buf).unwrap_or(path)
 }
 
 /// Loads a server's certificate, its chain and its key from the file `pem`. TLS 1.2 is the least
@@ -126,7 +116,7 @@ pub fn connector(trust: Trust) -> Result<tokio_native_tls::TlsConnector> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
         builder.disable_built_in_roots(true);
-        let remedy = match pem == default_path() {
+        let remedy = match pem == super::default_path() {
             true => "start wss-server once, which makes it, or run scripts/make-cert",
             false => "name a file that exists by --ca, or leave it out",
         };

@@ -1,14 +1,15 @@
-//! The report for people.
+//! The results for people: the summary on stdout.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::checks::Checks;
-use crate::report::{Percentiles, Report, Run, Used};
+use crate::process::Used;
+use crate::results::{Percentiles, Results, Run};
 
 /// From this share of a core on, the load client may be what limits the figures.
 const BUSY: f64 = 0.9;
 
-impl Display for Report {
+impl Display for Results {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title())?;
         write!(f, "connects     {}/s", grouped(self.connect.per_second))?;
@@ -51,7 +52,7 @@ impl Display for Report {
     }
 }
 
-impl Report {
+impl Results {
     /// What was asked for.
     pub fn title(&self) -> String {
         let mut title = format!("{}: {} clients", self.url, grouped(self.clients as f64));
@@ -134,6 +135,11 @@ impl Display for Checks {
             (self.repeated, "repeated"),
         ];
         write!(f, "NOT as it should be:")?;
+        if self.missing > 0 {
+            let (missing, clicks) = (grouped(self.missing as f64), grouped(self.clicks as f64));
+            write!(f, " {missing} of {clicks} clicks did not reach every client")?;
+            write!(f, " and are missing in the latencies;")?;
+        }
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, " {} values {what};", grouped(count as f64))?;
         }

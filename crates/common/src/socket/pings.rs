@@ -1,4 +1,4 @@
-//! When to ping, and when to give up: the clock of a [`Keepalive`](crate::keepalive::Keepalive).
+//! When to ping, and when to give up: the clock of a [`Keepalive`](crate::socket::Keepalive).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

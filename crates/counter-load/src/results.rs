@@ -8,14 +8,14 @@ use crate::args::Args;
 use crate::checks::Checks;
 use crate::crowd::Crowd;
 use crate::ledger::{Ledger, SLICE};
-use crate::process::{Process, Watch};
+use crate::process::{Process, Used, Watch};
 
 /// How many points the timeline has at most.
 const POINTS: usize = 100;
 
 /// Everything.
 #[derive(Serialize)]
-pub struct Report {
+pub struct Results {
     pub url: String,
     pub clients: usize,
     pub senders: Option<u32>,
@@ -90,16 +90,6 @@ pub struct Timeline {
     pub deliveries_per_second: Vec<f64>,
 }
 
-/// CPU time that a process used while the run lasted.
-#[derive(Serialize)]
-pub struct Used {
-    /// Of one core.
-    pub cpu_share: f64,
-    pub cpu_us_per_delivery: Option<f64>,
-    pub user_us_per_delivery: Option<f64>,
-    pub system_us_per_delivery: Option<f64>,
-}
-
 #[derive(Serialize)]
 pub struct Memory {
     pub before_kib: f64,
@@ -108,7 +98,7 @@ pub struct Memory {
     pub after_kib: Option<f64>,
 }
 
-impl Report {
+impl Results {
     /// What is known as soon as the clients are connected.
     pub fn new(args: &Args, crowd: &Crowd, server: Option<&Process>) -> Self {
         let closed_loop = !args.idle && args.rate.is_none();
@@ -149,7 +139,7 @@ impl Report {
         }
     }
 
-    /// The report as JSON.
+    /// The results as JSON.
     pub fn to_json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }

@@ -13,9 +13,9 @@ use tungstenite::error::{Error as WsError, TlsError};
 use tungstenite::handshake::client::Response;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::close::{close, close_frame};
-use crate::keepalive::Keepalive;
-use crate::pings::Pings;
+use crate::socket::Keepalive;
+use crate::socket::Pings;
+use crate::socket::close::{close, close_frame};
 use crate::text::printable;
 use crate::{Error, Result, Socket};
 

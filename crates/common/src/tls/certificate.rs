@@ -1,5 +1,5 @@
 //! The PEM file that holds the server's certificate and key: reads and checks it, so that a wrong
-//! file ends in one sentence and not in a TLS library's riddle, and makes the one for localhost.
+//! file ends in one sentence and not in a TLS library's riddle.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,6 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-
-#[cfg(feature = "make-cert")]
-pub use make::{ensure, make};
 
 /// The keys and the certificates in `pem`, of which there is at least one, and all can be parsed.
 /// A byte order mark, CRLF, text between the blocks and blocks of other kinds are no faults.
@@ -46,7 +43,7 @@ fn parse(block: &Pem) -> Option<X509Certificate<'_>> {
 
 /// How to come by a better file. Only what this project made itself may be deleted.
 fn another(pem: &Path) -> String {
-    if pem == crate::tls::default_path() {
+    if pem == super::default_path() {
         "delete it and start wss-server again, or run scripts/make-cert".to_owned()
     } else {
         "get it anew from where it came, or leave out --cert".to_owned()
@@ -121,107 +118,4 @@ fn covers(name: &str, host: &str) -> bool {
     let parents = name.strip_prefix("*.").zip(host.split_once('.'));
     name.eq_ignore_ascii_case(host)
         || parents.is_some_and(|(name, (_, host))| name.eq_ignore_ascii_case(host))
-}
-
-#[cfg(feature = "make-cert")]
-mod make {
-    use std::fs::{self, OpenOptions};
-    use std::io::{self, ErrorKind, Write};
-    use std::path::Path;
-    use std::time::Duration;
-
-    use aws_lc_rs::digest::{SHA256, digest};
-    use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-    use rcgen::{KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize};
-    use x509_parser::time::ASN1Time;
-
-    use crate::Result;
-
-    /// 397 days, the last second included: the most that Apple advises.
-    const VALID: Duration = Duration::from_secs(397 * 24 * 60 * 60 - 1);
-    /// An hour, for clients whose clock is behind.
-    const BACKDATED: Duration = Duration::from_secs(60 * 60);
-
-    /// Makes a certificate for localhost and its key in `pem` if there is no such file, and says
-    /// so in the log. If two programs do this at once, one makes the file and both find it.
-    ///
-    /// # Errors
-    ///
-    /// A sentence that names the file, the fault and the remedy when it cannot be written.
-    pub fn ensure(pem: &Path) -> Result<()> {
-        if pem.exists() {
-            return Ok(());
-        }
-        // Unlike a rename, a link does not replace what another has put there meanwhile. A file
-        // system without links gets the rename: the file is whole there too, the later one stays.
-        let made = place(pem, |from, to| match fs::hard_link(from, to) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(from, to),
-            done => done,
-        });
-        match made {
-            Ok(line) => tracing::info!("{line}"),
-            Err(_) if pem.exists() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Makes a certificate for localhost and its key in `pem`, in one step in place of what was
-    /// there. Returns one line: the file, the day (UTC) it is valid until, and the SHA-256
-    /// fingerprint as `openssl x509 -fingerprint -sha256` prints it.
-    ///
-    /// # Errors
-    ///
-    /// A sentence that names the file, the fault and the remedy when it cannot be written.
-    pub fn make(pem: &Path) -> Result<String> {
-        place(pem, |from, to| fs::rename(from, to))
-    }
-
-    fn place(pem: &Path, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<String> {
-        // RSA, because native-tls on macOS and Windows imports no other key.
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-        let mut params =
-            CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
-        params.distinguished_name.push(DnType::CommonName, "localhost");
-        params.not_before = ASN1Time::now().to_datetime() - BACKDATED;
-        params.not_after = params.not_before + VALID;
-        // Not an authority: who steals the key can pose as localhost, and as nobody else.
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages =
-            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.self_signed(&key)?;
-        let fingerprint = digest(&SHA256, certificate.der());
-        let fingerprint: Vec<_> =
-            fingerprint.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-
-        // Written under a name that nobody else uses, then put in place whole. The name ends in
-        // `.pem` so that git ignores it even if we are killed in between.
-        let beside = pem.with_file_name(format!(".{}.pem", fingerprint.concat()));
-        let done = write(&beside, &(key.serialize_pem() + &certificate.pem()))
-            .and_then(|()| put(&beside, pem));
-        // A rename has left nothing to remove.
-        _ = fs::remove_file(&beside);
-        let (file, until) = (pem.display(), params.not_after.date());
-        done.map_err(|error| {
-            format!("cannot write {file} ({error}); see that its folder can be written to")
-        })?;
-        let fingerprint = fingerprint.join(":");
-        Ok(format!("made {file}, valid until {until}, SHA-256 fingerprint {fingerprint}"))
-    }
-
-    fn write(path: &Path, text: &str) -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        // From the first moment on: a chmod afterwards would leave a moment to read the key.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        file.write_all(text.as_bytes())?;
-        // A power cut after the link must not leave an empty file behind it.
-        file.sync_all()
-    }
 }

@@ -4,7 +4,7 @@
 //! to look where the page comes from. What the request's `Host` says is no evidence: DNS
 //! rebinding makes it agree with a foreign page.
 
-use hyper::header::{self, HeaderMap};
+use tungstenite::http::{HeaderMap, Uri, header};
 
 use crate::text::printable;
 
@@ -31,7 +31,7 @@ pub(crate) fn allowed(headers: &HeaderMap, allow: &[String]) -> bool {
 }
 
 fn is_this_machine(origin: &str) -> bool {
-    let Ok(origin) = origin.parse::<hyper::Uri>() else {
+    let Ok(origin) = origin.parse::<Uri>() else {
         return false;
     };
     let host = origin.host().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use common::flags::positive;
+use common::server::flags::positive;
 
 /// Where the counter is kept.
 #[derive(Args)]

@@ -1,0 +1,76 @@
+//! An opening handshake: what RFC 6455 asks of it, and what is agreed on.
+
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+
+use super::http::{items, lists, set};
+use super::{Request, Response, origin, respond};
+
+/// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101, or the
+/// answer that says what is wrong.
+pub(super) fn check(request: &Request, allow_origin: &[String]) -> Result<Response, Box<Response>> {
+    let headers = request.headers();
+    let bad = |text| Err(Box::new(respond(StatusCode::BAD_REQUEST, text)));
+    if request.method() != Method::GET {
+        let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, "A WebSocket opens with GET.");
+        set(&mut answer, header::ALLOW, "GET");
+        return Err(Box::new(answer));
+    }
+    if request.version() < Version::HTTP_11 {
+        return bad("A WebSocket needs HTTP/1.1; is there a proxy that speaks 1.0?");
+    }
+    if !lists(headers, header::CONNECTION, "upgrade") {
+        return bad("The Connection header must say Upgrade; does a proxy drop it?");
+    }
+    if single(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        return Err(Box::new(needed("Only version 13 of the WebSocket protocol is spoken.")));
+    }
+    let Some(key) = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
+        return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
+    };
+    if !origin::allowed(headers, allow_origin) {
+        let sentence = "Pages of this origin may not connect; --allow-origin lets them in.";
+        return Err(Box::new(respond(StatusCode::FORBIDDEN, sentence)));
+    }
+    let mut switch = Response::default();
+    *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    set(&mut switch, header::CONNECTION, "Upgrade");
+    set(&mut switch, header::UPGRADE, "websocket");
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
+        switch.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok(switch)
+}
+
+/// The first subprotocol that the client asks for and that the server speaks, in the client's
+/// order of preference (RFC 6455, section 4.1). Names are compared with their case.
+pub(super) fn agree(headers: &HeaderMap, spoken: &[&'static str]) -> Option<&'static str> {
+    items(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .find_map(|asked| spoken.iter().copied().find(|name| *name == asked))
+}
+
+/// 426: the resource is a WebSocket, of version 13.
+pub(super) fn needed(text: &str) -> Response {
+    let mut answer = respond(StatusCode::UPGRADE_REQUIRED, text);
+    set(&mut answer, header::UPGRADE, "websocket");
+    set(&mut answer, header::SEC_WEBSOCKET_VERSION, "13");
+    answer
+}
+
+/// The value of a header that is there exactly once.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// 16 bytes in base64: 22 digits, the last of which carries 2 bits, and two pads.
+fn is_key(key: &str) -> bool {
+    key.len() == 24
+        && key.strip_suffix("==").is_some_and(|digits| {
+            digits.ends_with(['A', 'Q', 'g', 'w'])
+                && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+        })
+}

@@ -1,0 +1,231 @@
+//! The fan-out by its public face: what subscribers are told, as frames that tungstenite reads.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is a failure"
+)]
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::fanout::{Fanout, Frames, State, Subscriber};
+use futures_util::FutureExt;
+use testing::soon;
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+use tungstenite::Message;
+use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+
+/// Tells newcomers how many there are, and what was said last.
+#[derive(Default)]
+struct Room {
+    subscribers: usize,
+    last: String,
+}
+
+impl State for Room {
+    fn present(&self, frames: &mut Frames) {
+        frames.push(format!("{} here; {}", self.subscribers, self.last));
+    }
+
+    fn begin_round(&mut self, subscribers: usize, frames: &mut Frames) {
+        if self.subscribers != subscribers {
+            self.subscribers = subscribers;
+            frames.push(format!("{subscribers} here"));
+        }
+    }
+}
+
+fn room() -> Arc<Fanout<Room>> {
+    Fanout::new(Room::default())
+}
+
+fn say(room: &Fanout<Room>, text: &str) {
+    room.change(|room, frames| {
+        frames.push(text);
+        room.last = text.to_owned();
+    });
+}
+
+/// What a client reads from, and where its pongs go.
+struct Pipe<'a>(&'a [u8]);
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read(to)
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, pong: &[u8]) -> io::Result<usize> {
+        Ok(pong.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads frames as a client does. Panics when one is torn.
+fn decode(frames: Bytes) -> Vec<Message> {
+    // One more than there are: a torn one shows itself in what follows it.
+    let mut end = Frames::default();
+    end.push(Message::Close(None));
+    let frames = [frames, end.into_bytes()].concat();
+    let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+    let mut client = WebSocket::from_raw_socket(Pipe(&frames), Role::Client, Some(config));
+    let mut messages = Vec::new();
+    loop {
+        match client.read() {
+            Ok(Message::Close(_)) => return messages,
+            Ok(message) => messages.push(message),
+            Err(error) => panic!("a torn frame after {} messages: {error}", messages.len()),
+        }
+    }
+}
+
+async fn heard(user: &mut Subscriber<Room>) -> Vec<Message> {
+    decode(soon("news", user.recv()).await)
+}
+
+async fn join(room: &Arc<Fanout<Room>>, present: &str) -> Subscriber<Room> {
+    let mut user = room.subscribe();
+    assert_eq!(heard(&mut user).await, [Message::text(present)]);
+    user
+}
+
+#[tokio::test]
+async fn messages_of_every_length_and_kind_arrive_whole_and_in_order() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    let lengths = [0, 1, 124, 125, 126, 127, 128, 255, 256, 16_383, 16_384, 65_535, 65_536, 70_000];
+    let mut said = Vec::new();
+    for length in lengths.into_iter().chain(lengths.into_iter().rev()) {
+        said.push(Message::text("é".repeat(length / 2) + &"x".repeat(length % 2)));
+        said.push(Message::binary(vec![0x81; length]));
+    }
+    said.push(Message::Ping(Bytes::from_static(b"ping")));
+    room.change(|_, frames| said.iter().cloned().for_each(|message| frames.push(message)));
+    let mut heard_ = Vec::new();
+    while heard_.len() < said.len() {
+        heard_.extend(heard(&mut user).await);
+    }
+    assert!(heard_ == said, "the messages differ");
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_until_the_next() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    say(&room, &"x".repeat(3 << 20));
+    assert_eq!(heard(&mut user).await, [Message::text("x".repeat(3 << 20))]);
+    say(&room, "short");
+    assert_eq!(heard(&mut user).await, [Message::text("short")]);
+    // Who was away in the meantime finds neither of them cut in two.
+    let mut late = join(&room, "2 here; short").await;
+    say(&room, &"y".repeat(2 << 20));
+    say(&room, "last");
+    assert_eq!(heard(&mut late).await, [Message::text("2 here; last")]);
+}
+
+#[tokio::test]
+async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
+    let room = room();
+    let mut slow = join(&room, "1 here; ").await;
+    // 131 bytes a frame: more than 1 MiB in all.
+    for n in 0..10_000 {
+        say(&room, &format!("{n:0>127}"));
+    }
+    let newest = format!("{:0>127}", 9_999);
+    assert_eq!(heard(&mut slow).await, [Message::text(format!("1 here; {newest}"))]);
+    say(&room, "next");
+    assert_eq!(heard(&mut slow).await, [Message::text("next")]);
+}
+
+#[tokio::test]
+async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at_once() {
+    let room = room();
+    let mut slow = join(&room, "1 here; ").await;
+    for n in 0..5_000 {
+        say(&room, &format!("{n:0>127}"));
+    }
+    let mut next = 0;
+    while next < 5_000 {
+        let frames = soon("news", slow.recv()).await;
+        assert!(frames.len() <= 16 << 10, "{} bytes at once", frames.len());
+        for message in decode(frames) {
+            assert_eq!(message, Message::text(format!("{next:0>127}")));
+            next += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_in_the_first_number_it_hears_however_many_come_and_go() {
+    let room = room();
+    let mut newcomer = room.subscribe();
+    assert!(newcomer.recv().now_or_never().is_none(), "the round comes first");
+    yield_now().await;
+    let others: Vec<_> = (0..100).map(|_| room.subscribe()).collect();
+    let Some(present) = newcomer.recv().now_or_never() else { panic!("it was not let in") };
+    assert_eq!(decode(present), [Message::text("1 here; ")]);
+    drop(others);
+    say(&room, "hello");
+    let told = heard(&mut newcomer).await;
+    assert!(told.contains(&Message::text("hello")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_thousand_who_come_at_once_are_one_message_to_who_was_there() {
+    let room = room();
+    let mut first = join(&room, "1 here; ").await;
+    let crowd: Vec<_> = (0..1000).map(|_| room.subscribe()).collect();
+    assert_eq!(heard(&mut first).await, [Message::text("1001 here")]);
+    drop(crowd);
+    assert_eq!(heard(&mut first).await, [Message::text("1 here")]);
+}
+
+#[tokio::test]
+async fn who_comes_back_is_greeted_with_what_it_asks_for_and_misses_nothing_after_it() {
+    let room = room();
+    say(&room, "before");
+    let (mut user, greeting) = room.subscribe_with(|room, frames| frames.push(&*room.last));
+    say(&room, "after");
+    assert_eq!(decode(greeting), [Message::text("before")]);
+    let mut told = heard(&mut user).await;
+    while !told.contains(&Message::text("1 here")) {
+        told.extend(heard(&mut user).await);
+    }
+    assert_eq!(told, [Message::text("after"), Message::text("1 here")]);
+}
+
+#[tokio::test]
+async fn all_that_was_said_before_a_round_is_one_write() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    for n in 0..64 {
+        say(&room, &n.to_string());
+    }
+    assert_eq!(heard(&mut user).await.len(), 64);
+}
+
+#[tokio::test]
+async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let rooms: Vec<_> = (0..10).map(|_| room()).collect();
+    let user = rooms[0].subscribe();
+    assert_eq!(tasks(), before + 10);
+    drop(rooms);
+    let fewer_than = async |limit| {
+        while tasks() > limit {
+            yield_now().await;
+        }
+    };
+    soon("nine of them to end", fewer_than(before + 1)).await;
+    drop(user);
+    soon("the last to end", fewer_than(before)).await;
+}

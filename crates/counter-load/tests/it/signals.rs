@@ -1,0 +1,108 @@
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use testing::{Signal, soon};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use crate::server::{self, Manners, Server};
+use crate::{EXE, file, json, stderr, stdout};
+
+/// A run whose warm-up is over.
+struct Running {
+    server: Server,
+    child: Child,
+    json: String,
+}
+
+impl Running {
+    async fn start(name: &str, manners: Manners, flags: &[&str]) -> Self {
+        let server = server::start(manners).await;
+        let json = file(name);
+        let child = Command::new(EXE)
+            .args([&*server.url, "--clients=10", "--json", &json])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        soon("a plus", server.plus.notified()).await;
+        Self { server, child, json }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Lets it do nothing for as long.
+    async fn stop(&self, duration: Duration) {
+        self.signal(Signal::STOP);
+        sleep(duration).await;
+    }
+
+    async fn end(self) -> (Output, serde_json::Value, Server) {
+        let output = soon("the end", self.child.wait_with_output()).await.unwrap();
+        (output, json(&self.json), self.server)
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_and_still_reports() {
+    let flags = ["--senders=1", "--seconds=600"];
+    let run = Running::start("ctrl_c.json", Manners::Good, &flags).await;
+    sleep(Duration::from_millis(100)).await;
+    run.signal(Signal::INT);
+    let (output, report, mut server) = run.end().await;
+    assert!(output.status.success());
+    let text = stdout(&output);
+    assert!(text.contains("updates ") && text.contains("stopped      by Ctrl-C"), "{text}");
+    assert_eq!(report["interrupted"], true);
+    for _ in 0..10 {
+        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
+    }
+}
+
+#[tokio::test]
+async fn what_was_due_while_the_client_stood_still_across_the_end_is_in_the_percentiles() {
+    let flags = ["--rate=500", "--seconds=1"];
+    let run = Running::start("across_the_end.json", Manners::Good, &flags).await;
+    run.stop(Duration::from_millis(1500)).await;
+    run.signal(Signal::CONT);
+    let (output, report, _server) = run.end().await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(report["run"]["updates"], 500);
+    assert_eq!(report["run"]["deliveries"], 5000);
+    // Half of them were due a whole second before they were sent.
+    for copy in ["own_copy", "any_client", "last_client"] {
+        let median = report["run"]["latency_us"][copy]["p50"].as_u64().unwrap();
+        assert!(median > 500_000, "{copy}: {median} us");
+    }
+}
+
+#[tokio::test]
+async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
+    let flags = ["--rate=500", "--seconds=600"];
+    let run = Running::start("due_before_ctrl_c.json", Manners::Good, &flags).await;
+    run.stop(Duration::from_millis(500)).await;
+    // It is obeyed when the client goes on.
+    run.signal(Signal::INT);
+    run.signal(Signal::CONT);
+    let (output, report, _server) = run.end().await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(report["run"]["updates"].as_u64().unwrap() >= 250, "{report}");
+}
+
+#[tokio::test]
+async fn a_client_that_stood_still_itself_does_not_call_the_server_silent() {
+    let flags = ["--rate=10", "--seconds=1"];
+    let run = Running::start("stood_still.json", Manners::Good, &flags).await;
+    // The first click is answered, and the next one is not due.
+    sleep(Duration::from_millis(50)).await;
+    run.stop(Duration::from_millis(10_500)).await;
+    run.signal(Signal::CONT);
+    let (output, report, _server) = run.end().await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(report["run"]["updates"], 10);
+}
