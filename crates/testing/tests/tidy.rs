@@ -42,7 +42,8 @@ fn every_crate_inherits_the_workspaces_lints_and_facts() {
 
 #[test]
 fn the_crates_without_tls_compile_no_tls_library() {
-    let demos = ["hello-server", "hello-client", "time-server", "counter-server", "chat-server", "talk"];
+    let demos =
+        ["hello-server", "hello-client", "time-server", "counter-server", "chat-server", "talk"];
     for demo in demos {
         let tree = cargo(&["tree", "--locked", "--offline", "-e", "normal,build", "-p", demo]);
         assert!(tree.contains("tokio-tungstenite"), "{tree}");

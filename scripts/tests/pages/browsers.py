@@ -145,10 +145,10 @@ class Browser:
         """What the console has complained of since it was asked last."""
         if self.engine == "chromium":
             lines = [entry["message"] for entry in self.driver.get_log("browser")]
-        else:  # Firefox and WebKit write it to their stdout; Firefox what its own parts say, too.
+        else:  # Firefox writes it to its stdout, with what its own parts say; WebKit nowhere.
             with self.log.open(errors="replace") as log:
                 log.seek(self.read)
-                lines = [line for line in log.readlines() if re.search(r"JavaScript \w+: (http|file)|CONSOLE \S+ (ERROR|WARN)", line)]
+                lines = re.findall(r"JavaScript error: (?:http|file).*", log.read())
                 self.read = log.tell()
         return [line for line in lines if not NO_SERVER.search(line)]
 
@@ -165,7 +165,7 @@ class Browser:
 
 def chromium(log, pin=None):
     options = webdriver.ChromeOptions()
-    options.binary_location = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    options.binary_location = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     # Without most of these it calls home at every start, and waits where there is no way out.
     for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
                  "disable-background-networking", "disable-component-update"):
@@ -187,15 +187,11 @@ def firefox(log, trusting=False):
     return webdriver.Firefox(options, webdriver.FirefoxService(shutil.which("geckodriver"), log_output=log))
 
 
-def webkit(log, certificate=None):
+def webkit(log, trusting=False):
     options = webdriver.WebKitGTKOptions()
     options.binary_location = glob.glob("/usr/lib/*/webkit2gtk-4.*/MiniBrowser")[0]
-    for flag in ("automation", "enable-write-console-messages-to-stdout=true"):
-        options.add_argument(f"--{flag}")
-    if certificate:
-        trust = {"host": "127.0.0.1", "certificateFile": str(certificate)}
-        options.set_capability("webkitgtk:browserOptions", {
-            "binary": options.binary_location, "args": options.arguments, "certificates": [trust]})
+    options.add_argument("--automation")
+    options.accept_insecure_certs = trusting
     service = webdriver.WebKitGTKService(shutil.which("WebKitWebDriver"), log_output=log)
     return webdriver.WebKitGTK(options, service)
 

@@ -18,6 +18,13 @@ from pages.fakes import WEB, Fake  # noqa: E402
 with_hashes = runpy.run_path(str(ROOT / "scripts" / "csp"))["with_hashes"]
 
 
+def pytest_collection_modifyitems(items):
+    """Where tests run side by side, each engine has a process of its own."""
+    for item in items:
+        if engine := getattr(item, "callspec", None) and item.callspec.params.get("running_browser"):
+            item.add_marker(pytest.mark.xdist_group(engine))
+
+
 @pytest.fixture(scope="session")
 def display(tmp_path_factory):
     """A screen that nobody sees, for WebKit, which cannot do without."""
@@ -106,7 +113,7 @@ def as_file(tmp_path):
 @pytest.fixture(scope="session")
 def axe():
     """The source of axe-core."""
-    return Path(os.environ.get("AXE", ROOT / "target/pages/node_modules/axe-core/axe.min.js")).read_text()
+    return Path(os.environ.get("AXE", ROOT / "target/node/node_modules/axe-core/axe.min.js")).read_text()
 
 
 @pytest.fixture

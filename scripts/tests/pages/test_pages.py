@@ -45,6 +45,7 @@ def used(name, tab):
         tab.shows(".value", "1")
 
 
+@pytest.mark.parametrize("running_browser", ["chromium", "firefox"], indirect=True)  # See Browser.problems().
 def test_an_error_in_a_page_is_noticed(browser, fake):
     browser.open(fake("hello.html", idle, before="setTimeout(() => { throw new Error('on purpose') })").page)
     until("the console", browser.problems, lambda problems: any("on purpose" in line for line in problems))
@@ -145,10 +146,10 @@ def test_text_of_twice_the_size_fits_a_phone(browser, fake, name, talk):
     tab.fits("text of 200 % at 360 px")
 
 
+# Of the drivers only Chromium's can force colours.
+@pytest.mark.parametrize("running_browser", ["chromium"], indirect=True)
 @pytest.mark.parametrize("name", PAGES)
 def test_forced_colours_leave_the_buttons_and_the_dot(browser, fake, name):
-    if browser.engine != "chromium":
-        pytest.skip("only Chromium's driver can force colours")
     tab = browser.open(fake(f"{name}.html", idle).page)
     forced = {"features": [{"name": "forced-colors", "value": "active"}]}
     tab.at().execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
