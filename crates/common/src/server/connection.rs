@@ -92,7 +92,6 @@ impl<H: Handler> Shared<H> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
 mod tests {
-    use bytes::Bytes;
     use futures_util::future::BoxFuture;
     use tokio::net::TcpListener;
     use tokio_tungstenite::MaybeTlsStream;
