@@ -6,7 +6,7 @@
 //! | [`server`] | serve: listen, accept, answer HTTP, run the handler, close, shut down |
 //! | [`socket`] | a WebSocket with its pings, pongs and close frames taken care of |
 //! | [`fanout`] | tell everyone who subscribes what changed, and newcomers what is |
-//! | [`client`] | what clients need: connect, ask for a line |
+//! | `client` | feature `client`: what clients need: connect, ask for a line |
 //! | `tls` | feature `tls`: load certificates; feature `make-cert`: make one |
 //! | [`events`] | the JSON events of the counter |
 //! | [`text`] | a peer's text, made safe to print |
@@ -17,6 +17,7 @@
 //! `futures_util`'s `StreamExt` and `SinkExt` on a [`Socket`]. Those crates are re-exported, so
 //! that a program can use the very versions that this one does.
 
+#[cfg(feature = "client")]
 pub mod client;
 pub mod events;
 pub mod fanout;

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -23,7 +24,8 @@ pub fn init() {
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        // On a terminal that has colours, unless NO_COLOR or CLICOLOR says otherwise.
+        .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
         .with_writer(Bounded::new(stderr, LINES_PER_SECOND))
         .try_init();
     if started.is_err() {

@@ -229,3 +229,41 @@ async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
     drop(user);
     soon("the last to end", fewer_than(before)).await;
 }
+
+#[tokio::test]
+async fn a_watch_reports_when_the_last_who_was_there_has_been_sent_a_message() {
+    let room = room();
+    let reports = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&reports);
+    room.watch(move |_| _ = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let reports = || reports.load(std::sync::atomic::Ordering::Relaxed);
+    let [mut quick, mut slow, mut leaving] = [(); 3].map(|()| room.subscribe());
+    for subscriber in [&mut quick, &mut slow, &mut leaving] {
+        soon("the present", subscriber.recv()).await;
+    }
+    say(&room, "one");
+    soon("one", quick.recv()).await;
+    soon("one", slow.recv()).await;
+    // To be given it is not to have sent it: that is who asks for more.
+    assert!(quick.recv().now_or_never().is_none());
+    assert_eq!(reports(), 0);
+    assert!(slow.recv().now_or_never().is_none());
+    assert_eq!(reports(), 0);
+    let mut late = room.subscribe();
+    drop(leaving);
+    assert_eq!(reports(), 1, "who has gone is not waited for, nor who came later");
+    say(&room, "two");
+    for subscriber in [&mut quick, &mut slow, &mut late] {
+        soon("two", subscriber.recv()).await;
+        assert!(subscriber.recv().now_or_never().is_none_or(|rest| !rest.is_empty()));
+    }
+    soon("the report", async {
+        while reports() < 2 {
+            for subscriber in [&mut quick, &mut slow, &mut late] {
+                _ = subscriber.recv().now_or_never();
+            }
+            yield_now().await;
+        }
+    })
+    .await;
+}

@@ -61,7 +61,7 @@ async fn a_thousand_visits_leave_no_task_behind() {
         match visit % 5 {
             0 => {}
             1 => raw.write(&HANDSHAKE[..50]).await,
-            2 => raw.write("GET / HTTP/1.1\r\n\r\n").await,
+            2 => raw.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await,
             3 => raw.write(HANDSHAKE).await,
             _ => {
                 raw.write(HANDSHAKE).await;
@@ -124,4 +124,15 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
         program.join().unwrap();
     }
     println!("{let_in} of 500 were let in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_is_free_as_soon_as_the_server_has_ended() {
+    for _ in 0..50 {
+        let (address, stop, running) = serve(handler).await;
+        Peer::connect(&format!("ws://{address}")).await.close().await;
+        stop.cancel();
+        soon("the server's end", running).await.unwrap();
+        TcpListener::bind(address).await.unwrap();
+    }
 }

@@ -48,6 +48,8 @@ async fn counter(socket: &mut Socket, counter: Arc<Fanout<Counter>>) -> Result<(
 async fn main() -> ExitCode {
     common::log::init();
     let server = Server::new(Flags::parse_or("localhost:6789")).page(PAGE);
+    // The original's page is opened as a file; and anyone may click.
+    let server = server.allow_null_origin();
     let shared = Fanout::new(Counter::default());
 
     common::report(server.serve(move |socket, _| Box::pin(counter(socket, shared.clone()))).await)

@@ -133,9 +133,11 @@ pub fn kill(pid: u32, signal: rustix::process::Signal) {
 }
 
 /// Runs `exe` to its end with `input` on stdin.
-pub async fn run(exe: &str, args: &[&str], input: &str) -> Output {
+pub async fn run(exe: &str, args: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(exe)
         .args(args)
+        // The servers of the tests are on this machine, whatever proxies it uses.
+        .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -143,8 +145,10 @@ pub async fn run(exe: &str, args: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A program that never reads its input has the right not to.
-    _ = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    soon("the program's end", child.wait_with_output()).await.unwrap()
+    // A program that never reads its input has the right not to. One that answers while it reads
+    // must find somebody who reads.
+    let write = async move { _ = stdin.write_all(input.as_ref()).await };
+    let ((), output) =
+        soon("the program's end", async { tokio::join!(write, child.wait_with_output()) }).await;
+    output.unwrap()
 }

@@ -86,8 +86,17 @@ async fn a_client_that_talks_is_closed_with_1003() {
 #[tokio::test]
 async fn the_page_is_at_the_root() {
     let server = start(&[]).await;
-    let answer = testing::http(server.address, "GET / HTTP/1.1\r\n\r\n").await;
+    let answer = testing::http(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.ends_with(include_str!("../../../web/time.html")));
+}
+
+#[tokio::test]
+async fn a_page_that_is_opened_as_a_file_is_let_in_unless_others_are_named() {
+    let server = start(&[]).await;
+    assert!(Peer::connect_from(&server.url(), "null").await.is_ok());
+    assert_eq!(Peer::connect_from(&server.url(), "https://example.com").await.err(), Some(403));
+    let server = start(&["--allow-origin", "https://example.com"]).await;
+    assert_eq!(Peer::connect_from(&server.url(), "null").await.err(), Some(403));
 }
 
 #[test]

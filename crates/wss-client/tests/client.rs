@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use common::tls;
 use futures_util::{SinkExt, StreamExt};
 use testing::{run, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_tungstenite::accept_async;
 use tungstenite::Message;
@@ -98,4 +99,88 @@ async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent(
 
     let both = run(EXE, &["--system-roots", "--ca", "x.pem"], "Ada\n").await;
     assert!(!both.status.success());
+}
+
+/// What the client says of a server that answers its hello with this alert of TLS, level fatal
+/// (RFC 8446, section 6).
+async fn alerted(number: u8) -> String {
+    let pem = made("alerts");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+    let server = async {
+        let (mut stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let mut hello = [0; 4096];
+        assert!(soon("a hello", stream.read(&mut hello)).await.unwrap() > 0);
+        stream.write_all(&[21, 3, 3, 0, 2, 2, number]).await.unwrap();
+        // Until it is read.
+        _ = soon("the end", stream.read(&mut hello)).await;
+    };
+    let arguments = [url.as_str(), "--ca", pem.to_str().unwrap()];
+    let (output, ()) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    said.replace(&url, "URL")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_that_refuses_in_tls_is_one_sentence_and_none_advises_to_do_without() {
+    let certificate = "URL wants a certificate of its clients, and this one has none";
+    for (alert, says) in [
+        (70, "URL speaks no TLS that is safe today; its server must speak TLS 1.2 or 1.3"),
+        (40, "URL ended the TLS handshake; it wants a certificate of its clients, or a cipher"),
+        (42, certificate),
+        (116, certificate),
+        (80, "no TLS connection to URL ("),
+    ] {
+        let said = alerted(alert).await;
+        assert!(said.starts_with(says), "{alert}: {said}");
+        assert!(!said.contains("ws://"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_away_from_encryption_is_not_followed() {
+    let pem = made("downgrade");
+    let acceptor = tls::acceptor(&pem, "localhost").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+    let server = async {
+        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let mut stream = acceptor.accept(stream).await.unwrap();
+        let mut request = [0; 4096];
+        assert!(soon("a request", stream.read(&mut request)).await.unwrap() > 0);
+        let answer = b"HTTP/1.1 301 Moved\r\nLocation: ws://localhost:1/there\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    };
+    let arguments = [url.as_str(), "--ca", pem.to_str().unwrap()];
+    let (output, ()) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let says =
+        format!("{url} redirects to ws://localhost:1/there, which is not encrypted; it is not");
+    assert!(said.starts_with(&says), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_not_taken_for_one_without_tls() {
+    let pem = made("gone");
+    let acceptor = tls::acceptor(&pem, "localhost").unwrap();
+    for (opened, says) in [(true, "ended the connection without closing it"), (false, "hung up")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        let server = async {
+            let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            if opened {
+                let mut socket = accept_async(stream).await.unwrap();
+                socket.next().await.unwrap().unwrap();
+            }
+            // No close_notify, nor anything else.
+        };
+        let arguments = [url.as_str(), "--ca", pem.to_str().unwrap()];
+        let (output, ()) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&url) && said.contains(says), "{said}");
+    }
 }

@@ -58,9 +58,11 @@
 mod frames;
 mod subscriber;
 mod tape;
+mod watch;
 
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -70,6 +72,7 @@ use tokio::task::yield_now;
 pub use self::frames::Frames;
 pub use self::subscriber::Subscriber;
 use self::tape::Tape;
+use self::watch::Watch;
 
 /// How many are woken at once: about half of the 61 tasks that tokio runs before it turns to
 /// whoever has yielded, so that what is woken does not pile up. With 128, its queue of 256
@@ -107,13 +110,20 @@ struct Shared<S> {
     asleep: Vec<Waker>,
     /// How many have begun: tells a subscriber whether it is among `asleep`.
     rounds: u64,
+    watch: Watch,
 }
 
 impl<S: State> Fanout<S> {
     /// A fan-out without subscribers, and the task that wakes them, on the present tokio runtime.
     pub fn new(state: S) -> Arc<Self> {
-        let shared =
-            Shared { state, tape: Tape::default(), subscribers: 0, asleep: Vec::new(), rounds: 0 };
+        let shared = Shared {
+            state,
+            tape: Tape::default(),
+            subscribers: 0,
+            asleep: Vec::new(),
+            rounds: 0,
+            watch: Watch::default(),
+        };
         let fanout = Arc::new(Self { shared: Mutex::new(shared), round: Arc::default() });
         tokio::spawn(wake(Arc::downgrade(&fanout), Arc::clone(&fanout.round)));
         fanout
@@ -125,16 +135,29 @@ impl<S: State> Fanout<S> {
         let shared = &mut *self.shared.lock();
         let result = change(&mut shared.state, &mut shared.tape.frames);
         shared.tape.trim();
+        shared.watch.appended(shared.tape.end(), shared.subscribers);
         self.round.notify_one();
         result
+    }
+
+    /// Reports how long it takes from a change until the last of those who subscribe has been
+    /// sent it: of one change after the other, as often as one can be followed.
+    pub fn watch(&self, report: impl Fn(Duration) + Send + 'static) {
+        self.shared.lock().watch.start(Box::new(report));
+    }
+
+    /// Looks at the state, and says nothing to anybody. `look` runs under the same lock.
+    pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.shared.lock().state)
     }
 
     /// Adds a subscriber, until it is dropped. It is told the present after the next round, so
     /// that it is counted in what it hears.
     pub fn subscribe(self: &Arc<Self>) -> Subscriber<S> {
-        let round = self.shared.lock().join();
+        let shared = &mut *self.shared.lock();
+        let place = subscriber::Place::NewSince(shared.join());
         self.round.notify_one();
-        Subscriber::new(Arc::clone(self), subscriber::Place::NewSince(round))
+        Subscriber::new(Arc::clone(self), place, shared.watch.number())
     }
 
     /// Adds a subscriber who is told what `greet` says instead of the present, and then, from
@@ -149,7 +172,7 @@ impl<S: State> Fanout<S> {
         shared.join();
         self.round.notify_one();
         let place = subscriber::Place::At(shared.tape.end());
-        (Subscriber::new(Arc::clone(self), place), greeting.into_bytes())
+        (Subscriber::new(Arc::clone(self), place, shared.watch.number()), greeting.into_bytes())
     }
 }
 

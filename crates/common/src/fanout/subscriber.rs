@@ -15,6 +15,8 @@ pub struct Subscriber<S: State> {
     place: Place,
     /// The round before which it went to sleep.
     slept_in: Option<u64>,
+    /// The message for which [`Watch`](super::watch::Watch) has counted it.
+    counted: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,8 @@ pub(super) enum Place {
 }
 
 impl<S: State> Subscriber<S> {
-    pub(super) fn new(fanout: Arc<Fanout<S>>, place: Place) -> Self {
-        Self { fanout, place, slept_in: None }
+    pub(super) fn new(fanout: Arc<Fanout<S>>, place: Place, counted: u32) -> Self {
+        Self { fanout, place, slept_in: None, counted }
     }
 
     /// Waits for what this subscriber has not heard yet, as whole frames, for
@@ -39,6 +41,10 @@ impl<S: State> Subscriber<S> {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let shared = &mut *self.fanout.shared.lock();
+        // Who asks for more has sent what it was given.
+        if let Place::At(cursor) = self.place {
+            shared.watch.heard(cursor, &mut self.counted);
+        }
         let unheard = match self.place {
             Place::At(cursor) => shared.tape.after(cursor).or_else(|| Some(shared.present())),
             // The round that tells everyone of this newcomer comes first.
@@ -61,7 +67,9 @@ impl<S: State> Subscriber<S> {
 
 impl<S: State> Drop for Subscriber<S> {
     fn drop(&mut self) {
-        self.fanout.shared.lock().subscribers -= 1;
+        let shared = &mut *self.fanout.shared.lock();
+        shared.subscribers -= 1;
+        shared.watch.heard(u64::MAX, &mut self.counted);
         self.fanout.round.notify_one();
     }
 }

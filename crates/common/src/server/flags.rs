@@ -1,9 +1,11 @@
 //! The command line that all servers share, with Python `websockets`' names and defaults.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
+use super::origin;
 use crate::socket::Pings;
 
 /// The longest time that a flag takes, in seconds: a year. Far longer ones overflow the clock.
@@ -14,7 +16,8 @@ const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 const LARGEST: usize = 1 << 30;
 
 /// What every server can be told. The timeouts, the pings and `max_size` have the names and the
-/// defaults of Python `websockets`' `serve()`.
+/// defaults of Python `websockets`' `serve()`. A program that has no command line says
+/// `Flags { address: …, ..Flags::default() }`, and still compiles when another flag comes.
 #[derive(Clone, Debug, Parser, PartialEq)]
 pub struct Flags {
     /// Where to listen, as HOST:PORT; port 0 picks a free one
@@ -32,7 +35,7 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds, allow_negative_numbers = true)]
     pub ping_timeout: Duration,
 
-    /// Seconds to wait for the peer's close frame, and for all peers' at shutdown
+    /// Seconds to wait for the peer's close frame, and at a stop for all peers', 6 at most
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
     pub close_timeout: Duration,
 
@@ -41,13 +44,21 @@ pub struct Flags {
     pub max_size: usize,
 
     /// Let in only this origin; repeat it for more; "" stands for a client that is no browser
-    /// [default: pages from this machine, files, and clients that are no browser]
-    #[arg(long, value_name = "ORIGIN")]
+    /// [default: pages of this machine and of this server, and clients that are no browser]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin::parse)]
     pub allow_origin: Vec<String>,
 
     /// How many connections may be open at once
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
+
+    /// How many of them from one address (of IPv6: its /64); 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_connections_per_address: usize,
+
+    /// A proxy whose X-Forwarded-For says who calls; repeat it for more [default: none]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub trusted_proxy: Vec<IpAddr>,
 }
 
 impl Default for Flags {
@@ -62,6 +73,8 @@ impl Default for Flags {
             max_size: 1 << 20,
             allow_origin: Vec::new(),
             max_connections: 10_000,
+            max_connections_per_address: 0,
+            trusted_proxy: Vec::new(),
         }
     }
 }
@@ -83,15 +96,43 @@ impl Flags {
     }
 }
 
-/// [`Flags::parse_or`] for a demo with flags of its own, which `#[command(flatten)]`s [`Flags`].
+/// [`Flags::parse_or`] for a program with flags of its own, which `#[command(flatten)]`s [`Flags`].
+///
+/// ```
+/// use common::{Flags, Server, server::flags};
+///
+/// #[derive(clap::Parser)]
+/// struct Args {
+///     #[command(flatten)]
+///     flags: Flags,
+///     /// The language to greet in
+///     #[arg(long, default_value = "en")]
+///     language: String,
+/// }
+///
+/// # fn main() {
+/// let Args { flags, language } = flags::parse_or("localhost:8765");
+/// let server = Server::new(flags);
+/// # }
+/// ```
 pub fn parse_or<P: Parser>(default_address: &'static str) -> P {
-    let command = P::command()
-        .about(None::<&str>)
+    let mut command = P::command();
+    // The words on `Flags` are for who reads its code; a program's own stay.
+    if command.get_about() == Flags::command().get_about() {
+        command = command.about(None::<&str>);
+    }
+    let command = command
+        // Narrower, and the longest flag would push every explanation to a line of its own.
+        .term_width(120)
         .mut_arg("address", |arg| arg.required(false).default_value(default_address));
     match P::from_arg_matches(&command.get_matches()) {
         Ok(flags) => flags,
         Err(error) => error.exit(),
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "give an address, for example 127.0.0.1 or ::1".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -3,12 +3,17 @@
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::http::{items, lists, set};
-use super::{Request, Response, origin, respond};
+use super::answer::{items, lists, set};
+use super::origin::{self, Origins};
+use super::{Request, Response, respond};
 
 /// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101, or the
 /// answer that says what is wrong.
-pub(super) fn check(request: &Request, allow_origin: &[String]) -> Result<Response, Box<Response>> {
+pub(super) fn check(
+    request: &Request,
+    has_body: bool,
+    origins: &Origins,
+) -> Result<Response, Box<Response>> {
     let headers = request.headers();
     let bad = |text| Err(Box::new(respond(StatusCode::BAD_REQUEST, text)));
     if request.method() != Method::GET {
@@ -19,6 +24,10 @@ pub(super) fn check(request: &Request, allow_origin: &[String]) -> Result<Respon
     if request.version() < Version::HTTP_11 {
         return bad("A WebSocket needs HTTP/1.1; is there a proxy that speaks 1.0?");
     }
+    // Its bytes would be taken for frames.
+    if has_body {
+        return bad("A request for a WebSocket has no body; send it as the first message.");
+    }
     if !lists(headers, header::CONNECTION, "upgrade") {
         return bad("The Connection header must say Upgrade; does a proxy drop it?");
     }
@@ -28,9 +37,12 @@ pub(super) fn check(request: &Request, allow_origin: &[String]) -> Result<Respon
     let Some(key) = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
         return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     };
-    if !origin::allowed(headers, allow_origin) {
-        let sentence = "Pages of this origin may not connect; --allow-origin lets them in.";
-        return Err(Box::new(respond(StatusCode::FORBIDDEN, sentence)));
+    if !origins.allow(headers) {
+        let sentence = match origin::remedy(headers) {
+            Some(flag) => format!("Pages of this origin may not connect; {flag} lets them in."),
+            None => "Pages of this origin may not connect.".to_owned(),
+        };
+        return Err(Box::new(respond(StatusCode::FORBIDDEN, &sentence)));
     }
     let mut switch = Response::default();
     *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

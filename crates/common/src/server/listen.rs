@@ -103,13 +103,22 @@ fn no_such_address(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(97 | 47 | 10047))
 }
 
+fn is_low_port(address: &str) -> bool {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.is_some_and(|port: u16| port < 1024)
+}
+
 fn sentence(address: &str, error: &io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "is in use; stop the other program, or give another address, for example localhost:0"
         }
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied if is_low_port(address) => {
             "is not for this user; give a port above 1023, for example localhost:8765"
+        }
+        // Windows sets ranges aside; Linux has SELinux, and a limit that can be raised.
+        io::ErrorKind::PermissionDenied => {
+            "is kept back by this system; give another port, or localhost:0 for a free one"
         }
         io::ErrorKind::AddrNotAvailable => {
             "is not an address of this machine; try localhost or 0.0.0.0"
@@ -117,4 +126,18 @@ fn sentence(address: &str, error: &io::Error) -> Error {
         _ => return format!("cannot listen on {address}: {error}; try localhost:0").into(),
     };
     format!("the address {address} {remedy}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_have_a_port_above_1023_is_not_told_to_take_one_above_1023() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let low = sentence("localhost:80", &denied).to_string();
+        assert!(low.contains("give a port above 1023"), "{low}");
+        let high = sentence("[::1]:50000", &denied).to_string();
+        assert!(!high.contains("1023") && high.contains("localhost:0"), "{high}");
+    }
 }

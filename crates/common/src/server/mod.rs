@@ -3,8 +3,12 @@
 //! | file | what it is for |
 //! | --- | --- |
 //! | `serve` | listens, accepts, shuts down |
-//! | `connection` | one connection's life: TLS, HTTP, handler, close |
-//! | `http` | one request, and what it is answered by |
+//! | `connection` | one connection's life: opening, handler, close |
+//! | `opening` | TLS, the HTTP request, and the socket that comes of it |
+//! | `places` | how many connections there may be: altogether, and from one address |
+//! | `http` | one request: read, answered, written |
+//! | `forwarded` | who calls, where a proxy calls for others |
+//! | `answer` | what a request is answered by |
 //! | `handshake` | an opening handshake: what RFC 6455 asks of it |
 //! | `origin` | which pages may connect |
 //! | `request` | what a handler is told of who calls, and what a program may answer instead |
@@ -20,7 +24,8 @@
 //!    WebSocket, or one sentence;
 //! 4. runs the handler, with [`Keepalive`](crate::socket::Keepalive);
 //! 5. [`close`](crate::socket::close())s, with the code that fits what the handler returned;
-//! 6. at SIGINT or SIGTERM stops accepting, closes every connection with 1001, and returns.
+//! 6. at SIGINT, SIGTERM or SIGHUP lets nobody in any more, closes every connection with 1001,
+//!    and returns.
 //!
 //! Without all this, a WebSocket server on tokio-tungstenite is an accept loop. This one is
 //! complete, and shows what there is to add: it drops a client without a word when something is
@@ -46,12 +51,16 @@
 //! # }
 //! ```
 
+mod answer;
 mod connection;
 pub mod flags;
+mod forwarded;
 mod handshake;
 mod http;
 pub mod listen;
+mod opening;
 mod origin;
+mod places;
 mod request;
 mod serve;
 mod signals;
@@ -62,10 +71,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tungstenite::http::HeaderMap;
 
+pub use answer::html;
 pub use flags::Flags;
 pub use request::{Request, Response, respond};
 
 use crate::{Result, Socket};
+use origin::Origins;
 
 /// Holds one conversation: any closure that is given the socket and the request that opened it,
 /// and returns a future that it has boxed.
@@ -84,16 +95,19 @@ impl<F> Handler for F where
 }
 
 type ProcessRequest = dyn Fn(&Request, &mut HeaderMap) -> Option<Response> + Send + Sync;
+type OnClose = dyn Fn(u16) + Send + Sync;
 type Ready = dyn Fn() -> std::result::Result<(), String> + Send + Sync;
 
 /// A server, before it serves.
 #[derive(Clone)]
 pub struct Server {
     flags: Flags,
+    origins: Origins,
     page: Option<Bytes>,
     subprotocols: Vec<&'static str>,
     process_request: Option<Arc<ProcessRequest>>,
     ready: Option<Arc<Ready>>,
+    on_close: Option<Arc<OnClose>>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_native_tls::TlsAcceptor>,
 }
@@ -102,11 +116,13 @@ impl Server {
     /// A server with these flags, without TLS and without a page.
     pub fn new(flags: Flags) -> Self {
         Self {
+            origins: Origins { named: flags.allow_origin.clone(), ..Origins::default() },
             flags,
             page: None,
             subprotocols: Vec::new(),
             process_request: None,
             ready: None,
+            on_close: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -116,6 +132,15 @@ impl Server {
     #[must_use]
     pub fn page(mut self, html: impl Into<Bytes>) -> Self {
         self.page = Some(html.into());
+        self
+    }
+
+    /// Lets in pages of the origin `null`, unless `--allow-origin` names others: a page that was
+    /// opened as a file has this origin, but so has any page of any site that wants it (in a
+    /// sandboxed frame). Only for what everybody may read and change.
+    #[must_use]
+    pub fn allow_null_origin(mut self) -> Self {
+        self.origins.null = true;
         self
     }
 
@@ -134,7 +159,8 @@ impl Server {
     ///
     /// A WebSocket gets here only when its handshake is correct and its origin is let in. It is
     /// called on the connection's task and must not block; what has to wait for others, a
-    /// database for example, belongs into the handler, which can close with 1008.
+    /// database for example, belongs into the handler, which can close with 1008. If it panics, the
+    /// answer is 500.
     ///
     /// ```
     /// use common::server::{Flags, Server, respond};
@@ -161,6 +187,15 @@ impl Server {
         R: Fn() -> std::result::Result<(), String> + Send + Sync + 'static,
     {
         self.ready = Some(Arc::new(ready));
+        self
+    }
+
+    /// Is called when a conversation ends, with its close code: the peer's, if it closed first, or
+    /// else ours. 1005 is a close frame without a code, 1006 an end without a close frame
+    /// (RFC 6455, section 7.4.1). For counting; it must not block.
+    #[must_use]
+    pub fn on_close(mut self, on_close: impl Fn(u16) + Send + Sync + 'static) -> Self {
+        self.on_close = Some(Arc::new(on_close));
         self
     }
 

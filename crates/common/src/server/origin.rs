@@ -1,47 +1,175 @@
 //! Which pages may connect.
 //!
 //! Browsers let any page connect to any server, localhost included, and leave it to the server
-//! to look where the page comes from. What the request's `Host` says is no evidence: DNS
-//! rebinding makes it agree with a foreign page.
+//! to look where the page comes from. What the request's `Host` says is no evidence of a name:
+//! DNS rebinding makes it agree with a foreign page. An address cannot be rebound.
 
-use tungstenite::http::{HeaderMap, Uri, header};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use tungstenite::http::{HeaderMap, header};
 
 use crate::text::printable;
 
 /// How much of an origin is logged, in characters. A host name has 253 at most.
 const SHOWN: usize = 300;
 
-/// Whether the page that opens this WebSocket may.
-pub(crate) fn allowed(headers: &HeaderMap, allow: &[String]) -> bool {
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let origin = match (origins.next(), origins.next()) {
-        // Not a browser: it could claim any origin.
-        (None, _) => "",
-        (Some(origin), None) => match origin.to_str() {
-            Ok(origin) => origin,
-            Err(_) => return false,
-        },
-        (Some(_), Some(_)) => return false,
-    };
-    if !allow.is_empty() {
-        return allow.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    }
-    // `null` is a page that was opened as a file, as in the original.
-    matches!(origin, "" | "null") || is_this_machine(origin)
+/// The pages that a server lets in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins {
+    /// `--allow-origin`: if there are any, only these.
+    pub(super) named: Vec<String>,
+    /// Whether `null` is let in.
+    pub(super) null: bool,
+    /// That of the page which the server itself announces.
+    pub(super) own: Option<String>,
 }
 
-fn is_this_machine(origin: &str) -> bool {
-    let Ok(origin) = origin.parse::<Uri>() else {
-        return false;
+impl Origins {
+    /// Whether the page that opens this WebSocket may.
+    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let origin = match (origins.next(), origins.next()) {
+            // Not a browser: it could claim any origin.
+            (None, _) => "",
+            (Some(origin), None) => match origin.to_str() {
+                Ok(origin) => origin,
+                Err(_) => return false,
+            },
+            (Some(_), Some(_)) => return false,
+        };
+        if !self.named.is_empty() {
+            return self.named.iter().any(|named| named.eq_ignore_ascii_case(origin));
+        }
+        match origin {
+            "" => true,
+            "null" => self.null,
+            _ => {
+                self.own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(origin))
+                    || is_local(origin)
+                    || is_served_by_address(origin, headers)
+            }
+        }
+    }
+}
+
+/// The origin of what is served at this host and port, which has no port where it is the scheme's
+/// own (RFC 6454, section 6.2).
+pub(super) fn of(is_tls: bool, host: &str, port: u16) -> String {
+    match (is_tls, port) {
+        (false, 80) => format!("http://{host}"),
+        (true, 443) => format!("https://{host}"),
+        (false, _) => format!("http://{host}:{port}"),
+        (true, _) => format!("https://{host}:{port}"),
+    }
+}
+
+/// Whether the page is from this machine, whichever server it is from.
+fn is_local(origin: &str) -> bool {
+    web(origin).map(host).is_some_and(|host| {
+        ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| host.eq_ignore_ascii_case(local))
+    })
+}
+
+/// Whether the page came from this very server, by an address: so does the one that a phone opens.
+fn is_served_by_address(origin: &str, headers: &HeaderMap) -> bool {
+    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    web(origin).is_some_and(|authority| {
+        let host = host(authority);
+        (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok())
+            && asked.is_some_and(|asked| asked.eq_ignore_ascii_case(authority))
+    })
+}
+
+/// `HOST[:PORT]` of a page that came over HTTP.
+fn web(origin: &str) -> Option<&str> {
+    match parts(origin)? {
+        ("http" | "https", authority) => Some(authority),
+        _ => None,
+    }
+}
+
+/// Reads a value of `--allow-origin`: an origin as a browser sends it, or the empty one of who is
+/// no browser.
+///
+/// # Errors
+///
+/// A sentence for who gave it.
+pub(super) fn parse(origin: &str) -> Result<String, String> {
+    // Old Android apps send the last one.
+    if matches!(origin, "" | "null" | "file://") || parts(origin).is_some() {
+        return Ok(origin.to_owned());
+    }
+    // What was meant, if a path or the scheme's own port is all that is wrong.
+    let meant = origin.split_once("://").map(|(scheme, rest)| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let own = if scheme == "https" { ":443" } else { ":80" };
+        format!("{scheme}://{}", authority.strip_suffix(own).unwrap_or(authority))
+    });
+    let meant = meant.filter(|meant| parts(meant).is_some());
+    let example = meant.as_deref().unwrap_or("scheme, host and port, as in https://example.com");
+    Err(format!("no browser sends this; give {example}"))
+}
+
+/// The flag that lets this page in, if its origin is one. Fit to be pasted into a shell.
+pub(super) fn remedy(headers: &HeaderMap) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+    let is_one = origin == "null" || parts(origin).is_some() && origin.len() <= SHOWN;
+    is_one.then(|| format!("--allow-origin {origin}"))
+}
+
+/// Scheme and `HOST[:PORT]` of an origin, if it is one that a browser can send: no path, no
+/// port that the scheme implies, a host in ASCII.
+fn parts(origin: &str) -> Option<(&str, &str)> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let host = host(authority);
+    let is_host = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        None => host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
     };
-    let host = origin.host().unwrap_or_default();
-    matches!(origin.scheme_str(), Some("http" | "https"))
-        && matches!(host.to_ascii_lowercase().as_str(), "localhost" | "127.0.0.1" | "[::1]")
+    let port = authority.get(host.len()..)?;
+    let is_port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok()
+                && !matches!((scheme, port), ("http", "80") | ("https", "443"))
+        });
+    (is_scheme && !host.is_empty() && is_host && is_port).then_some((scheme, authority))
+}
+
+/// `HOST` of `HOST[:PORT]`.
+fn host(authority: &str) -> &str {
+    let end = if authority.starts_with('[') {
+        authority.find(']').map(|end| end + 1)
+    } else {
+        authority.find(':')
+    };
+    authority.get(..end.unwrap_or(authority.len())).unwrap_or_default()
 }
 
 /// The origin as it is fit to be logged: a peer may have put anything there.
-pub(crate) fn shown(headers: &HeaderMap) -> String {
+pub(super) fn shown(headers: &HeaderMap) -> String {
     let origin = headers.get(header::ORIGIN).map_or(&b"none"[..], |origin| origin.as_bytes());
     let origin: String = String::from_utf8_lossy(origin).chars().take(SHOWN).collect();
     printable(&origin).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_leaves_out_the_port_that_its_scheme_implies() {
+        assert_eq!(of(false, "example.com", 80), "http://example.com");
+        assert_eq!(of(false, "example.com", 443), "http://example.com:443");
+        assert_eq!(of(true, "example.com", 443), "https://example.com");
+        assert_eq!(of(true, "[::1]", 80), "https://[::1]:80");
+        for port in [80, 443, 8765] {
+            for is_tls in [false, true] {
+                // What the server announces is what a browser sends.
+                assert!(parts(&of(is_tls, "example.com", port)).is_some(), "{is_tls} {port}");
+            }
+        }
+    }
 }

@@ -35,7 +35,8 @@ impl Request {
         Self(Box::new(Parts { head, remote_address, subprotocol: None }))
     }
 
-    /// Whose request it is.
+    /// Whose request it is: behind a proxy that `--trusted-proxy` names, the client that the proxy
+    /// tells of, with port 0 where it tells none.
     pub fn remote_address(&self) -> SocketAddr {
         self.0.remote_address
     }

@@ -1,4 +1,7 @@
-//! When to stop: SIGINT and SIGTERM, on Windows Ctrl-C.
+//! When to stop: SIGINT, SIGTERM and SIGHUP, a terminal that is closed; on Windows Ctrl-C,
+//! Ctrl-Break, and the end of the console or of the session.
+
+use std::io;
 
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -8,30 +11,75 @@ use crate::Result;
 /// Waits for a signal, then cancels `stop`; a second signal ends the program at once.
 pub(super) fn signals(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     // Registered now, not at the first poll: a signal right after the start must not kill.
-    #[cfg(unix)]
-    let mut next = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        async move || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-    };
-    #[cfg(windows)]
-    let mut next = {
-        let mut interrupt = tokio::signal::windows::ctrl_c()?;
-        async move || {
-            interrupt.recv().await;
+    let next = next()?;
+    Ok(async move {
+        next.await;
+        // In this order, and not before those who hear of it have had their turn on this thread:
+        // a log line that nobody reads may hold it up.
+        stop.cancel();
+        tokio::task::yield_now().await;
+        info!("shutting down; a second signal ends at once");
+    })
+}
+
+#[cfg(unix)]
+fn next() -> io::Result<impl Future<Output = ()>> {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use futures_util::future::select_all;
+    use signal_hook::flag;
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !is_hangup_ignored() {
+        kinds.push(SignalKind::hangup());
+    }
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut signals = Vec::new();
+    for kind in kinds {
+        // The second one ends the program in the signal's own handler, whatever all threads of
+        // the runtime wait for.
+        flag::register_conditional_shutdown(kind.as_raw_value(), 1, Arc::clone(&stopping))?;
+        flag::register(kind.as_raw_value(), Arc::clone(&stopping))?;
+        signals.push(signal(kind)?);
+    }
+    Ok(async move {
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+    })
+}
+
+/// Whether SIGHUP is ignored, as by `nohup`: then it stays so. Linux tells.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1.
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(windows)]
+fn next() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+
+    let (mut c, mut r#break) = (ctrl_c()?, ctrl_break()?);
+    // Windows ends the program 5 s after these three. By then, everyone has been told.
+    let (mut close, mut logoff, mut shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
+    let mut any = async move || {
+        tokio::select! {
+            _ = c.recv() => {}
+            _ = r#break.recv() => {}
+            _ = close.recv() => {}
+            _ = logoff.recv() => {}
+            _ = shutdown.recv() => {}
         }
     };
     Ok(async move {
-        next().await;
-        info!("shutting down; a second signal ends at once");
-        stop.cancel();
-        next().await;
-        std::process::exit(1);
+        any().await;
+        tokio::spawn(async move {
+            any().await;
+            std::process::exit(1);
+        });
     })
 }

@@ -64,7 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Alive<S> {
                     self.closed = Some(Box::new(frame));
                     self.owes_answer = true;
                 }
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => self.clock.pong(),
+                Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
             self.unflushed |= self.owes_answer;

@@ -14,6 +14,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::waker_ref;
@@ -87,6 +88,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// The peer's close frame, once it has come; `Some(None)` for one without a code.
     pub fn closed(&self) -> Option<Option<&CloseFrame>> {
         self.inner.closed.as_deref().map(Option::as_ref)
+    }
+
+    /// How long the answer to the last ping took, as in Python `websockets`; `None` before one.
+    pub fn latency(&self) -> Option<Duration> {
+        self.inner.clock.latency()
     }
 
     /// The stream below.

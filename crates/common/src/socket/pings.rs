@@ -29,6 +29,8 @@ pub(crate) struct PingClock {
     /// Boxed because a `Sleep` must not move, and a handler's socket should be free to.
     timer: Pin<Box<Sleep>>,
     ping: Ping,
+    /// How long the last pong took.
+    latency: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +53,7 @@ pub(crate) enum Alarm {
 
 impl PingClock {
     pub(crate) fn new(pings: Pings) -> Self {
-        Self { pings, timer: Box::pin(sleep(pings.interval)), ping: Ping::Idle }
+        Self { pings, timer: Box::pin(sleep(pings.interval)), ping: Ping::Idle, latency: None }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -68,11 +70,28 @@ impl PingClock {
             return Poll::Ready(Alarm::PongOverdue);
         }
         self.ping = Ping::Due;
-        self.restart(match self.pings.timeout {
+        self.restart(self.patience());
+        Poll::Ready(Alarm::PingDue)
+    }
+
+    /// How long the timer runs from a ping on.
+    fn patience(&self) -> Duration {
+        match self.pings.timeout {
             Duration::ZERO => self.pings.interval,
             timeout => timeout,
-        });
-        Poll::Ready(Alarm::PingDue)
+        }
+    }
+
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    /// A pong came: what the timer has run is what it took.
+    pub(crate) fn pong(&mut self) {
+        if self.ping == Ping::Sent {
+            let left = self.timer.deadline().saturating_duration_since(Instant::now());
+            self.latency = Some(self.patience().saturating_sub(left));
+        }
     }
 
     pub(crate) fn ping_is_due(&self) -> bool {

@@ -1,5 +1,5 @@
-//! TLS for the two demos that speak it: the server's side, the client's side, and words for what
-//! goes wrong between them. What stands in a PEM file is [`certificate`](super::certificate)'s affair.
+//! TLS for the two demos that speak it: the server's side and the client's side. What stands in a
+//! PEM file is [`certificate`](super::certificate)'s affair.
 //!
 //! native-tls is OpenSSL on Linux, Secure Transport on macOS and SChannel on Windows, and each
 //! is fussy in its own way: all want a key's text to begin with the key, macOS refuses
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
 use pem::{EncodeConfig, LineEnding, Pem};
-use tungstenite::error::TlsError;
 
 use super::certificate;
 use crate::Result;
@@ -128,70 +127,4 @@ pub fn connector(trust: Trust) -> Result<tokio_native_tls::TlsConnector> {
         }
     }
     Ok(builder.build()?.into())
-}
-
-/// What the libraries say and what that means; the first that is found counts. native-tls tells
-/// its reasons by text alone: OpenSSL and macOS write English, Windows the user's language with a
-/// code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of winerror.h).
-const REASONS: [(&[&str], &str); 5] = [
-    (&["not yet valid"], "the certificate of URL is not valid yet; set this machine's clock"),
-    (
-        &["expired", "-2146762495"],
-        "the certificate of URL has expired; the server needs a new one, which scripts/make-cert makes",
-    ),
-    (
-        &["mismatch", "does not match", "-2146762481"],
-        "the certificate of URL is for another host; use localhost, or a name that it holds",
-    ),
-    (
-        &["self-signed", "self signed", "unable to", "not trusted", "-2146762487"],
-        "the certificate of URL is not one this client trusts; name the file that holds it by --ca",
-    ),
-    (
-        &["wrong version number", "record layer failure", "eof", "reset", "closed"],
-        "URL does not speak TLS; start wss-server there, or use ws://",
-    ),
-];
-
-/// Says why there is no TLS connection to `url`, and what helps.
-#[must_use]
-pub fn explain(url: &str, error: &TlsError) -> String {
-    sentence(url, &error.to_string())
-}
-
-fn sentence(url: &str, error: &str) -> String {
-    let text = error.to_lowercase();
-    let reason = REASONS.iter().find(|(words, _)| words.iter().any(|word| text.contains(word)));
-    match reason {
-        Some((_, sentence)) => sentence.replace("URL", url),
-        None => format!("no TLS connection to {url} ({error}); is it the right port?"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_reasons_of_three_libraries_are_told_apart() {
-        let reasons = [
-            ("verify failed: (certificate has expired)", "has expired"),
-            ("An expired certificate was detected.", "has expired"),
-            ("(os error -2146762495)", "has expired"),
-            ("verify failed: (certificate is not yet valid)", "not valid yet"),
-            ("verify failed: (hostname mismatch)", "another host"),
-            ("verify failed: (IP address mismatch)", "another host"),
-            ("A host name mismatch has occurred.", "another host"),
-            ("(os error -2146762481)", "another host"),
-            ("verify failed: (self-signed certificate)", "--ca"),
-            ("verify failed: (unable to get local issuer certificate)", "--ca"),
-            ("The trust policy was not trusted.", "--ca"),
-            ("(os error -2146762487)", "--ca"),
-            ("ssl3_get_record:wrong version number", "or use ws://"),
-            ("unexpected EOF", "or use ws://"),
-            ("anything else", "(anything else)"),
-        ];
-        for (error, expected) in reasons {
-            let sentence = super::sentence("wss://localhost", error);
-            assert!(sentence.contains(expected), "{error}: {sentence}");
-        }
-    }
 }

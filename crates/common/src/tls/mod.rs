@@ -3,7 +3,7 @@
 //!
 //! | file | what it is for |
 //! | --- | --- |
-//! | `load` | the server's side, the client's side, and words for what goes wrong between them |
+//! | `load` | the server's side, and the client's side |
 //! | `certificate` | what stands in a PEM file, and what a client would object to |
 //! | `make` | makes the certificate for localhost |
 
@@ -14,7 +14,7 @@ mod load;
 #[cfg(feature = "make-cert")]
 mod make;
 
-pub use load::{Trust, acceptor, connector, explain};
+pub use load::{Trust, acceptor, connector};
 #[cfg(feature = "make-cert")]
 pub use make::{ensure, make};
 

@@ -128,3 +128,136 @@ async fn two_restarts_while_a_server_is_out_do_not_hide_from_it_what_was_lost() 
     two.hears_value(-20).await;
     b.logged("Redis has lost data: the counter goes from 5 to -20").await;
 }
+
+/// Puts the counter of an older time in the place of the present one, in the same process.
+async fn put_back(redis: &RedisServer, dump: &redis::Value) {
+    let redis::Value::BulkString(dump) = dump else { panic!("no dump") };
+    redis.restore("{counter}:counter", dump).await;
+}
+
+#[tokio::test]
+async fn an_older_copy_that_is_restored_is_found_out_whether_a_server_stayed_connected_or_not() {
+    for is_cut in [false, true] {
+        let redis = RedisServer::start().await;
+        // Only what is done below lets a server call.
+        let flags = ["--redis-heartbeat", "300"];
+        let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+        let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+        counts(&mut one, &mut two, 1..=3).await;
+        let dump = redis.command(&["DUMP", "{counter}:counter"]).await;
+        counts(&mut one, &mut two, 4..=9).await;
+        put_back(&redis, &dump).await;
+        if is_cut {
+            let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        } else {
+            // A newcomer must not be told 9 for long.
+            let mut newcomer = Client::join(&a.url()).await;
+            newcomer.hears_value(3).await;
+        }
+        for client in [&mut one, &mut two] {
+            client.hears_value(3).await;
+        }
+        for server in [&a, &b] {
+            server.logged("Redis has lost data: the counter goes from 9 to 3").await;
+        }
+        two.click("minus");
+        one.hears_value(2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_by_who_was_cut_off()
+{
+    for is_cut in [false, true] {
+        let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+        let flags = ["--redis-heartbeat", "300"];
+        let (a, b) = (node(&old, &flags).await, node(&old, &flags).await);
+        let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+        counts(&mut one, &mut two, 1..=3).await;
+        new.replicates(&old).await;
+        while new.value().await != 3 {}
+        // The replica cannot reach its master, and lags behind at 3.
+        let () = new.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+        counts(&mut one, &mut two, 4..=9).await;
+        fail_over_and_back(&old, &new).await;
+        assert_eq!(old.value().await, 3);
+        if is_cut {
+            let _: usize = old.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        } else {
+            one.click("plus");
+        }
+        let value = if is_cut { 3 } else { 4 };
+        for client in [&mut one, &mut two] {
+            client.hears_value(value).await;
+        }
+        a.logged(LOST).await;
+        b.logged(LOST).await;
+        two.click("plus");
+        one.hears_value(value + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failback_is_found_out_by_who_was_out_until_others_had_counted_on() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&old, &flags).await, node(&old, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    new.replicates(&old).await;
+    let () = new.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    counts(&mut one, &mut two, 1..=9).await;
+    a.signal(Signal::STOP);
+    b.signal(Signal::STOP);
+    fail_over_and_back(&old, &new).await;
+    let c = node(&old, &flags).await;
+    let mut three = Client::join(&c.url()).await;
+    for n in 1..=20 {
+        three.click("minus");
+        three.hears_value(-n).await;
+    }
+    a.signal(Signal::CONT);
+    b.signal(Signal::CONT);
+    for client in [&mut one, &mut two] {
+        client.hears_value(-20).await;
+    }
+    a.logged("Redis has lost data: the counter goes from 9 to -20").await;
+    b.logged("Redis has lost data: the counter goes from 9 to -20").await;
+}
+
+/// The replica is promoted, the old master joins it, and is promoted in its turn.
+async fn fail_over_and_back(old: &RedisServer, new: &RedisServer) {
+    let () = new.command(&["REPLICAOF", "NO", "ONE"]).await;
+    old.replicates(new).await;
+    let () = old.command(&["REPLICAOF", "NO", "ONE"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_out_and_counts_on_does_not_hide_from_the_others_what_was_lost() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    counts(&mut one, &mut two, 1..=3).await;
+    let dump = redis.command(&["DUMP", "{counter}:counter"]).await;
+    counts(&mut one, &mut two, 4..=9).await;
+    put_back(&redis, &dump).await;
+    // Knows nothing of 4 to 9.
+    let c = node(&redis, &flags).await;
+    let mut three = Client::join(&c.url()).await;
+    three.click("plus");
+    for client in [&mut one, &mut two, &mut three] {
+        client.hears_value(4).await;
+    }
+    a.logged(LOST).await;
+    b.logged(LOST).await;
+    assert!(!c.log().contains(LOST), "{}", c.log());
+}
+
+/// One client clicks `plus`, one by one, and both hear each value.
+async fn counts(one: &mut Client, two: &mut Client, values: std::ops::RangeInclusive<i64>) {
+    for value in values {
+        one.click("plus");
+        one.hears_value(value).await;
+        two.hears_value(value).await;
+    }
+}

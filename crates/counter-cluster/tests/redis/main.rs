@@ -1,6 +1,8 @@
-//! Tests of many counter-servers on one Redis: real servers, and a real `redis-server`, which is
+//! Tests of many servers on one Redis: real servers, and a real `redis-server`, which is
 //! started anew for each test. `REDIS_SERVER` names another program, for example a Valkey.
 
+// Signals stop and end what the tests start; on other systems there is no redis-server either.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,8 +18,14 @@ mod losses;
 mod opening;
 /// Redis is stopped, slow, cut off or killed.
 mod outages;
+/// Behind nginx and Caddy, with the configurations that we give to users.
+mod proxies;
+/// An nginx or Caddy that the test starts.
+mod proxy;
 /// A Redis that the test starts and treats badly.
 mod redis_server;
+/// Redis says no: rights, memory, replicas.
+mod refusals;
 /// Several servers, one counter.
 mod sharing;
 /// Who is counted, and for how long.
@@ -27,7 +35,7 @@ use testing::Program;
 
 use crate::redis_server::RedisServer;
 
-const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
 /// A server on `redis`, one of those that share its counter.
 async fn node(redis: &RedisServer, flags: &[&str]) -> Program {

@@ -1,12 +1,11 @@
 use std::net::TcpListener;
-use std::process::Command as Sync;
 
 use testing::run;
 use tokio::process::Command;
 
 use crate::client::Client;
 use crate::redis_server::RedisServer;
-use crate::{EXE, node};
+use crate::{EXE, node, proxy};
 
 #[tokio::test]
 async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
@@ -22,6 +21,7 @@ async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
         (format!("redis://:wrong-secret@127.0.0.1:{}/", redis.port()), "password"),
         ("http://127.0.0.1/".into(), "redis://127.0.0.1:6379/"),
         ("redis://:wrong-secret@".into(), "redis://127.0.0.1:6379/"),
+        (String::new(), "REDIS_URL"),
     ] {
         let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
         let said = String::from_utf8(output.stderr).unwrap();
@@ -42,6 +42,16 @@ async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_is_empty_or_has_a_brace_is_refused_in_a_sentence() {
+    for prefix in ["", "{", "a}b", "{counter}"] {
+        let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-prefix", prefix];
+        let output = run(EXE, &args, "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("give a name without braces"), "{prefix:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
     let (one, two) = (RedisServer::start().await, RedisServer::start().await);
     for (redis, value) in [(&one, "11"), (&two, "22")] {
@@ -58,19 +68,10 @@ async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
 
 #[tokio::test]
 async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let [key, cert] = ["redis.key", "redis.crt"].map(|name| folder.join(name));
-    let made = Sync::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert)
-        .output();
-    assert!(made.unwrap().status.success(), "openssl makes no certificate");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let folder = proxy::folder();
+    let [key, cert] = proxy::certificate(&folder);
     let [key, cert] = [&key, &cert].map(|path| path.to_str().unwrap());
+    let port = proxy::free_port().to_string();
     let flags = ["--tls-port", &port, "--tls-cert-file", cert, "--tls-key-file", key];
     let redis = RedisServer::start_with(
         &[&flags[..], &["--tls-auth-clients", "no", "--save", ""]].concat(),
@@ -88,5 +89,6 @@ async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
     let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("certificate"), "{said}");
+    assert!(said.contains("certificate") && said.contains("SSL_CERT_FILE"), "{said}");
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -7,6 +7,8 @@ use crate::losses::LOST;
 use crate::node;
 use crate::redis_server::RedisServer;
 
+pub const READYZ: &str = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
+
 #[tokio::test]
 async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_all_is_as_before() {
     let mut redis =
@@ -20,9 +22,10 @@ async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_
     two.click("plus");
     two.hears_error("the shared counter is unreachable; try again").await;
     assert_eq!(one.told().errors.len(), 1);
-    let health = http(a.address, "GET /healthz HTTP/1.1\r\n\r\n").await;
-    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
-    assert!(health.contains("Redis"), "{health}");
+    let ready = http(a.address, READYZ).await;
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("Redis is away"), "{ready}");
+    let alive = http(a.address, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(alive.starts_with("HTTP/1.1 200 ") && alive.ends_with("ok\n"), "{alive}");
     // A newcomer is told what there is to tell, and that it may be out of date.
     let mut newcomer = Client::join(&a.url()).await;
     assert_eq!(newcomer.told().value(), 3);
@@ -38,7 +41,7 @@ async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_
     assert!(back.elapsed() < Duration::from_secs(2), "seen after {:?}", back.elapsed());
     two.click("plus");
     one.hears_value(4).await;
-    assert!(http(a.address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n"));
+    assert!(http(a.address, READYZ).await.ends_with("ready\n"));
     assert!(!a.log().contains(LOST), "{}", a.log());
 }
 
@@ -87,11 +90,9 @@ async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     redis.signal(Signal::CONT);
     let back = Instant::now();
-    let health = async {
-        while !http(nodes[0].address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n") {}
-    };
-    soon("health", health).await;
-    assert!(back.elapsed() < Duration::from_secs(2), "healthy after {:?}", back.elapsed());
+    let ready = async { while !http(nodes[0].address, READYZ).await.ends_with("ready\n") {} };
+    soon("a ready server", ready).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "ready after {:?}", back.elapsed());
     let clicks = clicking.await.unwrap();
     let told = all_is_accounted_for(&redis, &clients, clicks).await;
     assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
@@ -193,4 +194,32 @@ async fn all_is_accounted_for(redis: &RedisServer, clients: &[Client], clicks: u
         }
     };
     soon("agreement", settled).await
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_clicks_without_end_and_reads_nothing_while_redis_is_away_costs_no_memory() {
+    use testing::memory::resident_kib;
+    use tokio::io::AsyncWriteExt;
+
+    let mut redis = RedisServer::start().await;
+    let server = node(&redis, &[]).await;
+    let mut other = Client::join(&server.url()).await;
+    redis.kill().await;
+    other.hears_error("out of date").await;
+    let before = resident_kib(server.pid());
+    let mut flooder = testing::Raw::open_narrow(server.address).await;
+    let clicks = testing::frame(0x81, r#"{"action":"plus"}"#).repeat(1000);
+    // Until the server takes no more; a million at the most.
+    for _ in 0..1000 {
+        let write = flooder.stream.write_all(&clicks);
+        if tokio::time::timeout(Duration::from_millis(500), write).await.is_err() {
+            break;
+        }
+    }
+    other.click("plus");
+    other.hears_error("unreachable; try again").await;
+    let grown = resident_kib(server.pid()).saturating_sub(before);
+    println!("grown by {grown} KiB");
+    assert!(grown < 4096, "grown by {grown} KiB");
 }

@@ -1,9 +1,9 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use redis::{Client, FromRedisValue};
-use rustix::process::{Pid, Signal, kill_process};
 use testing::soon;
 use tokio::process::{Child, Command};
 
@@ -88,14 +88,40 @@ impl RedisServer {
         redis::cmd(name).arg(arguments).query_async(&mut connection).await
     }
 
+    /// Puts what `DUMP` has returned in the place of a key.
+    pub async fn restore(&self, key: &str, dump: &[u8]) {
+        let client = Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd("RESTORE");
+        command.arg(key).arg(0).arg(dump).arg("REPLACE");
+        let () = command.query_async(&mut connection).await.unwrap();
+    }
+
+    /// Becomes a replica of `master`, and waits until it has its data.
+    pub async fn replicates(&self, master: &Self) {
+        let () = self.command(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]).await;
+        let synced = async {
+            loop {
+                // While it loads the data it answers with an error.
+                let info = self.try_command::<String>(&["INFO", "replication"]).await;
+                if info.is_ok_and(|info| info.contains("master_link_status:up")) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("the replica's data", synced).await;
+    }
+
     /// The value that it holds.
     pub async fn value(&self) -> i64 {
         self.command::<Option<i64>>(&["HGET", "{counter}:counter", "value"]).await.unwrap_or(0)
     }
 
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
-        kill_process(pid, signal).unwrap();
+    #[cfg(unix)]
+    pub fn signal(&self, signal: testing::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Ends it without a word (SIGKILL).
@@ -120,7 +146,15 @@ impl Drop for RedisServer {
 fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
     let program = program();
     let child = Command::new(&program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--repl-diskless-sync-delay",
+            "0",
+        ])
+        .arg("--dir")
         .arg(folder)
         .args(flags)
         .stdin(Stdio::null())

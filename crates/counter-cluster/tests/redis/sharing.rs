@@ -106,9 +106,9 @@ async fn a_gap_in_the_numbers_leads_to_a_look_at_redis_and_not_at_the_message() 
     let () = redis.command(&["HSET", "{counter}:counter", "value", "7"]).await;
     let () = redis.command(&["HINCRBY", "{counter}:counter", "seq", "3"]).await;
     let epoch: String = redis.command(&["HGET", "{counter}:counter", "epoch"]).await;
-    let news =
-        format!(r#"{{"epoch":"{epoch}","seq":99,"value":50,"clicks":"+","users":9,"of":{{}}}}"#);
-    let () = redis.command(&["PUBLISH", "{counter}:news:0", &news]).await;
+    let update =
+        format!(r#"{{"epoch":"{epoch}","seq":99,"value":50,"clicks":"+","users":{{"a":9}}}}"#);
+    let () = redis.command(&["PUBLISH", "{counter}:updates:0", &update]).await;
     client.hears_value(7).await;
     client.click("plus");
     client.hears_value(8).await;
@@ -122,7 +122,7 @@ async fn a_message_that_makes_no_sense_ends_neither_the_server_nor_a_connection(
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;
     for junk in ["", "{", "[]", r#"{"seq":-1}"#, "\u{1b}[2J", r#"{"seq":1,"value":1e99}"#] {
-        let () = redis.command(&["PUBLISH", "{counter}:news:0", junk]).await;
+        let () = redis.command(&["PUBLISH", "{counter}:updates:0", junk]).await;
     }
     server.logged("makes no sense").await;
     client.click("plus");

@@ -4,6 +4,7 @@ use testing::http;
 
 use crate::client::Client;
 use crate::node;
+use crate::outages::READYZ;
 use crate::redis_server::RedisServer;
 
 /// Seconds; short, so that the tests are.
@@ -74,7 +75,7 @@ async fn heartbeats_keep_a_quiet_server_in_the_total() {
     // Longer than several leases.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(one.told().users, 2);
-    assert!(http(b.address, "GET /healthz HTTP/1.1\r\n\r\n").await.ends_with("ok\n"));
+    assert!(http(b.address, READYZ).await.ends_with("ready\n"));
 }
 
 #[tokio::test]
@@ -92,4 +93,34 @@ async fn a_server_whose_lease_ended_too_early_says_at_once_that_it_is_still_ther
     one.hears_users(2).await;
     let nodes: usize = redis.command(&["HLEN", "{counter}:nodes"]).await;
     assert_eq!(nodes, 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_leaves_no_ghosts() {
+    let redis = RedisServer::start().await;
+    let flags = ["--redis-heartbeat", "300"];
+    let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
+    let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
+    two.hears_users(2).await;
+    // Five users of a server that was killed, and one of a server that lives, as both had written
+    // them when the clock was an hour ahead.
+    let nodes: Vec<String> = redis.command(&["HGETALL", "{counter}:nodes"]).await;
+    for entry in nodes.chunks(2) {
+        let [name, lease] = entry else { panic!("{nodes:?}") };
+        let numbers: Vec<u64> = lease.split(' ').map(|number| number.parse().unwrap()).collect();
+        let ahead = format!("1 {} {}", numbers[1] + 3_600_000, numbers[2]);
+        let () = redis.command(&["HSET", "{counter}:nodes", name, &ahead]).await;
+        let ghost = format!("5 {} {}", numbers[1] + 3_600_000, numbers[2]);
+        let () = redis.command(&["HSET", "{counter}:nodes", "ghost", &ghost]).await;
+    }
+    one.click("plus");
+    for client in [&mut one, &mut two] {
+        client.hears_value(1).await;
+        client.hears_users(2).await;
+    }
+    // And one whose entry makes no sense.
+    let () = redis.command(&["HSET", "{counter}:nodes", "junk", "junk"]).await;
+    one.click("plus");
+    two.hears_value(2).await;
+    assert_eq!(two.told().users, 2);
 }

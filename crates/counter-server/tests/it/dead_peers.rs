@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::observer::{Observer, PLUS};
-use crate::{EXE, start};
+use crate::{start, start_by};
 
 const PINGS: [&str; 4] = ["--ping-interval", "0.4", "--ping-timeout", "0.6"];
 
@@ -117,10 +117,7 @@ async fn cut_link() {
     ] {
         assert!(succeeds(&words.split(' ').collect::<Vec<_>>()).await, "{words}");
     }
-    let mut command = Command::new(EXE);
-    // No Redis can be reached from here.
-    command.arg("0.0.0.0:0").args(PINGS);
-    let server = testing::Program::start_command(&mut command).await;
+    let server = start_by(&[], &[&["0.0.0.0:0"], &PINGS[..]].concat()).await;
     let mut observer = Observer::join(&server).await;
     let _client = client_at_the_far_end(server.address.port()).await;
     dies_and_is_gone(&mut observer, succeeds(&["ip", "link", "set", "near", "down"])).await;

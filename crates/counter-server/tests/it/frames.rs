@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use testing::{Peer, Program, Raw, frame, soon};
+use testing::{Peer, Raw, frame, soon};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
@@ -149,7 +149,7 @@ async fn a_frame_that_claims_too_much_is_answered_with_1009_before_it_comes() {
 /// Runs `attack` beside an observer, and returns how much more memory the server had in use at
 /// the worst moment, in KiB.
 #[cfg(target_os = "linux")]
-async fn cost(server: &Program, attack: impl AsyncFn()) -> u64 {
+async fn cost(server: &testing::Program, attack: impl AsyncFn()) -> u64 {
     let mut observer = join(server, 1, 0).await;
     // The first refusals touch what all later ones share: code, and the allocator's small pieces.
     for _ in 0..10 {

@@ -4,18 +4,15 @@ use testing::usage::{cpu, descriptors};
 use testing::{HANDSHAKE, Peer, Program, Raw, http, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::EXE;
 use crate::observer::Observer;
+use crate::{Server, start_by};
 
 /// A server that may have 64 descriptors.
-async fn poor(flags: &[&str]) -> Program {
-    let mut sh = Command::new("sh");
-    sh.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", EXE, "localhost:0"]);
-    sh.args(flags);
-    Program::start_command(&mut sh).await
+async fn poor(flags: &[&str]) -> Server {
+    let sh = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
+    start_by(&sh, &[&["localhost:0"], flags].concat()).await
 }
 
 /// The server must not be busy while nobody wants anything of it.

@@ -1,4 +1,5 @@
-//! Tests of counter-server through the real binary.
+//! Tests of counter-server through the real binary, and of counter-cluster: nobody can tell one
+//! server of it from this one. Each crate has a `tests/it/start.rs` of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,10 +41,10 @@ mod slow_readers;
 use serde_json::{Value, json};
 use testing::{Peer, Program};
 
-const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/start.rs"));
 
-async fn start(flags: &[&str]) -> Program {
-    Program::start(EXE, &[&["localhost:0"], flags].concat()).await
+async fn start(flags: &[&str]) -> Server {
+    start_by(&[], &[&["localhost:0"], flags].concat()).await
 }
 
 fn users(count: u64) -> Value {

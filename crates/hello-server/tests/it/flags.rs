@@ -15,6 +15,8 @@ async fn help_explains_each_flag_with_its_default() {
         ("--close-timeout <SECONDS>", "10"),
         ("--max-size <BYTES>", "1048576"),
         ("--max-connections <N>", "10000"),
+        ("--max-connections-per-address <N>", "0"),
+        ("--trusted-proxy <ADDRESS>", "none"),
     ] {
         let line =
             help.lines().find(|line| line.contains(flag)).unwrap_or_else(|| panic!("{help}"));

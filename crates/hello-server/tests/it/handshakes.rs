@@ -1,8 +1,6 @@
 use std::time::{Duration, Instant};
 
 use testing::{HANDSHAKE, Peer, Program, Raw, frame, http};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::start;
 
@@ -16,11 +14,12 @@ async fn greets(server: &Program) {
 }
 
 /// Opens 200 connections and runs `visit` on each at once, with a healthy client in between.
+#[cfg(target_os = "linux")]
 async fn two_hundred<F>(server: &Program, visit: impl Fn(Raw) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut visits = JoinSet::new();
+    let mut visits = tokio::task::JoinSet::new();
     for _ in 0..200 {
         visits.spawn(visit(Raw::connect(server.address).await));
     }
@@ -59,7 +58,7 @@ async fn two_hundred_that_say_nothing_or_little_are_let_go_in_time_and_cost_litt
                 if tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &[byte]).await.is_err() {
                     break;
                 }
-                sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             raw.rest().await
         };
@@ -108,7 +107,7 @@ async fn what_is_no_request_is_answered_at_once() {
         ("400", b"SSH-2.0-OpenSSH_9.9\r\n"),
         ("400", b"\x81\x83\x12\x34\x56\x78\x53\x50\x37"),
         ("400", &blank),
-        ("431", &endless),
+        ("414", &endless),
     ];
     for (status, bytes) in cases {
         let began = Instant::now();
@@ -136,7 +135,9 @@ async fn a_request_that_is_half_closed_anywhere_ends_at_once_and_a_whole_one_is_
         assert_eq!(whole, answer.starts_with("HTTP/1.1 101 "), "{length}: {answer:?}");
         assert!(whole || answer.is_empty(), "{length}: {answer:?}");
     }
-    for (request, status) in [("GET / HTTP/1.1\r\n\r\n", 200), ("POST / HTTP/1.1\r\n\r\n", 405)] {
+    for (request, status) in
+        [("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200), ("POST / HTTP/1.1\r\nHost: x\r\n\r\n", 405)]
+    {
         let mut raw = Raw::connect(server.address).await;
         raw.write(request).await;
         raw.half_close().await;
@@ -171,9 +172,10 @@ async fn a_frame_of_any_size_may_come_right_behind_the_request() {
 async fn one_request_is_answered_however_many_or_how_large_a_body_come_with_it() {
     let server = start(&[]).await;
     let healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let announced = "PUT / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n";
-    let expecting = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let announced = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n";
+    let expecting =
+        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     let body = "a".repeat(1 << 20);
     for (request, status) in [
         (healthz.repeat(100), "200"),
@@ -183,7 +185,7 @@ async fn one_request_is_answered_however_many_or_how_large_a_body_come_with_it()
         (announced.to_owned(), "405"),
         (format!("{announced}{body}"), "405"),
         (expecting.to_owned(), "405"),
-        ("CONNECT localhost:80 HTTP/1.1\r\n\r\n".to_owned(), "405"),
+        ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n".to_owned(), "405"),
     ] {
         let answer = http(server.address, &request).await;
         let shown = &request[..request.len().min(60)];
@@ -196,10 +198,10 @@ async fn one_request_is_answered_however_many_or_how_large_a_body_come_with_it()
 async fn who_stays_after_an_answer_is_let_go_within_open_timeout_without_a_line_in_the_log() {
     let server = start(&["--max-connections", "1", "--open-timeout", "0.5"]).await;
     let mut stays = Raw::connect(server.address).await;
-    stays.write("GET /healthz HTTP/1.1\r\n\r\n").await;
+    stays.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(stays.head().await.starts_with("HTTP/1.1 200 "));
     let began = Instant::now();
-    let next = "GET /healthz HTTP/1.1\r\n\r\n";
+    let next = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     while !http(server.address, next).await.starts_with("HTTP/1.1 200 ") {
         assert!(began.elapsed() < Duration::from_secs(3), "it is held still");
     }

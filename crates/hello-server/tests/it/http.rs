@@ -155,23 +155,72 @@ async fn no_request_and_half_a_request_are_closed_within_open_timeout() {
 }
 
 #[tokio::test]
-async fn over_max_connections_the_answer_is_503_until_there_is_room() {
-    let server = start(&["--max-connections", "2"]).await;
-    let first = Peer::connect(&server.url()).await;
-    let mut second = Peer::connect(&server.url()).await;
-    let answer = http(server.address, HANDSHAKE).await;
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(is_a_sentence(answer.split_once("\r\n\r\n").unwrap().1), "{answer}");
-    second.send("still here").await;
-    assert_eq!(second.text().await, "Hello still here!");
-
-    first.close().await;
-    let room = async { while !opens(server.address).await {} };
-    testing::soon("room for one more", room).await;
+async fn a_request_without_exactly_one_host_is_400() {
+    let server = start(&[]).await;
+    let page = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for request in [page, HANDSHAKE, &page.replace("GET", "POST"), &page.replace("GET", "HEAD")] {
+        for bad in [
+            "X: none\r\n",
+            "Host: localhost\r\nHost: localhost\r\n",
+            "Host: localhost\r\nhost: example.com\r\n",
+            "Host: \r\n",
+            "Host: a b\r\n",
+            "Host: user@localhost\r\n",
+            "Host: localhost/path\r\n",
+        ] {
+            let request = request.replace("Host: localhost\r\n", bad);
+            let answer = http(server.address, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+        }
+    }
+    // HTTP/1.0 knew none, and some health checks speak it.
+    let answer = http(server.address, "GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
 }
 
-async fn opens(address: std::net::SocketAddr) -> bool {
-    let mut raw = Raw::connect(address).await;
-    raw.write(HANDSHAKE).await;
-    raw.head().await.starts_with("HTTP/1.1 101 ")
+#[tokio::test]
+async fn an_upgrade_with_a_body_is_400_and_its_bytes_are_no_frames() {
+    let server = start(&[]).await;
+    let frame = testing::frame(0x81, "Ada");
+    for body in [
+        format!("Content-Length: {}", frame.len()),
+        "Transfer-Encoding: chunked".to_owned(),
+        "Transfer-Encoding: gzip, chunked".to_owned(),
+    ] {
+        let head = HANDSHAKE.replace("Host:", &format!("{body}\r\nHost:"));
+        for pause in [0, 100] {
+            let mut raw = Raw::connect(server.address).await;
+            raw.write(&head).await;
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            raw.write(&frame).await;
+            let answer = String::from_utf8(raw.rest().await).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{body}: {answer}");
+            assert!(!answer.contains("Hello"), "{body}: {answer}");
+            assert!(is_a_sentence(answer.split_once("\r\n\r\n").unwrap().1), "{answer}");
+        }
+    }
+    // None is announced by this.
+    let empty = HANDSHAKE.replace("Host:", "Content-Length: 0\r\nHost:");
+    let mut raw = Raw::connect(server.address).await;
+    raw.write([empty.as_bytes(), &frame].concat()).await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(raw.next_frame().await, Some((0x81, b"Hello Ada!".to_vec())));
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_is_414_and_headers_are_431() {
+    let server = start(&[]).await;
+    let long = "a".repeat(20_000);
+    for (request, status) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), "414"),
+        (format!("GET /?{long}{long}{long}{long}"), "414"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"), "431"),
+        (format!("GET /{} HTTP/1.1\r\nHost: x\r\nX: {long}", &long[..4000]), "431"),
+    ] {
+        let answer = http(server.address, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {answer}", &request[..9]);
+        assert!(is_a_sentence(answer.split_once("\r\n\r\n").unwrap().1), "{answer}");
+    }
+    let fits = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", &long[..7000]);
+    assert!(http(server.address, &fits).await.starts_with("HTTP/1.1 404 "));
 }

@@ -36,7 +36,25 @@ async fn a_numeric_address_is_bound_alone() {
         TcpListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
         let server = Program::start(EXE, &["[::1]:0"]).await;
         assert_eq!(server.address.ip(), Ipv6Addr::LOCALHOST);
-        assert!(http(server.address, "GET /healthz HTTP/1.1\r\n\r\n").await.contains(" 200 "));
+        assert!(
+            http(server.address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .contains(" 200 ")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_ipv6_address_without_brackets_is_announced_with_them() {
+    if !has_ipv6() {
+        return eprintln!("skipped: there is no IPv6");
+    }
+    for address in ["::1:0", "[::1]:0", "[0:0:0:0:0:0:0:1]:0"] {
+        let mut server = Program::start(EXE, &[address]).await;
+        let port = server.address.port();
+        let url = format!("http://[::1]:{port}");
+        assert_eq!(server.line().await.unwrap(), format!("open {url}/ in a browser"));
+        assert!(Peer::connect_from(&server.url(), &url).await.is_ok());
     }
 }
 

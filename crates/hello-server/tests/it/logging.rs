@@ -66,7 +66,11 @@ async fn each_fault_of_a_peer_is_one_line_that_names_it_and_quotes_nothing() {
 #[tokio::test]
 async fn what_is_no_fault_is_no_line() {
     let server = start(&[]).await;
-    for request in ["GET / HTTP/1.1\r\n\r\n", "GET /x HTTP/1.1\r\n\r\n", "PUT / HTTP/1.1\r\n\r\n"] {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
         http(server.address, request).await;
     }
     let mut leaves = Raw::open(server.address).await;
@@ -134,4 +138,43 @@ async fn however_many_peers_do_wrong_the_log_grows_by_a_bounded_number_of_lines_
         }
     };
     testing::soon("the number of lines left out", told).await;
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals_and_for_who_wants_them() {
+    for (variables, is_coloured) in
+        [(&[][..], false), (&[("CLICOLOR_FORCE", "1")], true), (&[("CLICOLOR", "1")], false)]
+    {
+        let mut command = tokio::process::Command::new(crate::EXE);
+        command.arg("localhost:0").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let server = Program::start_command(&mut command).await;
+        http(server.address, "junk\r\n\r\n").await;
+        server.logged("not a request").await;
+        assert_eq!(server.log().contains('\u{1b}'), is_coloured, "{variables:?}");
+    }
+}
+
+/// `script` is a terminal; what it shows has both of the server's outputs.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
+    for (variables, is_coloured) in [
+        (&[][..], true),
+        (&[("NO_COLOR", "1")], false),
+        (&[("NO_COLOR", "")], true),
+        (&[("CLICOLOR", "0")], false),
+        (&[("TERM", "dumb")], false),
+    ] {
+        let mut command = tokio::process::Command::new("script");
+        let server = format!("{} localhost:0", crate::EXE);
+        command.args(["--quiet", "--flush", "--command", &server, "/dev/null"]);
+        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let mut server = Program::start_command(&mut command).await;
+        http(server.address, "junk\r\n\r\n").await;
+        let line = server.line_with("open ").await;
+        assert!(!line.contains('\u{1b}'));
+        let logged = server.line().await.unwrap();
+        assert!(logged.contains("not a request"), "{logged}");
+        assert_eq!(logged.contains('\u{1b}'), is_coloured, "{variables:?}: {logged:?}");
+    }
 }

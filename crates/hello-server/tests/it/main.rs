@@ -15,6 +15,9 @@ mod flags;
 mod handshakes;
 /// What is answered to HTTP requests on the same port.
 mod http;
+/// A page that is opened from another machine.
+#[cfg(target_os = "linux")]
+mod lan;
 /// Close codes, timeouts and keepalive.
 mod lifecycle;
 /// Addresses: both families, port 0, a port in use.
@@ -25,6 +28,8 @@ mod logging;
 mod origins;
 /// What is printed, and when nobody reads it.
 mod output;
+/// How many may connect, altogether and from one address.
+mod places;
 /// SIGINT and SIGTERM.
 #[cfg(unix)]
 mod shutdown;

@@ -1,13 +1,27 @@
-use testing::{HANDSHAKE, Peer, http};
+use testing::{HANDSHAKE, Peer, Program, http, run};
 
-use crate::start;
+use crate::{EXE, start};
+
+/// The answer to a page of `origin` that asks this `Host`.
+async fn answer(server: &Program, host: &str, origin: &str) -> String {
+    let lines = format!("Host: {host}\r\nOrigin: {origin}");
+    let request = HANDSHAKE.replace("Host: localhost", &lines);
+    let mut raw = testing::Raw::connect(server.address).await;
+    raw.write(request).await;
+    let head = raw.head().await;
+    // Who was let in goes on.
+    if head.starts_with("HTTP/1.1 101 ") {
+        head
+    } else {
+        head + &String::from_utf8_lossy(&raw.rest().await)
+    }
+}
 
 #[tokio::test]
-async fn clients_that_are_no_browser_files_and_pages_from_this_machine_are_let_in() {
+async fn clients_that_are_no_browser_and_pages_from_this_machine_are_let_in() {
     let server = start(&[]).await;
     Peer::connect(&server.url()).await;
     for origin in [
-        "null",
         "http://localhost",
         "http://localhost:6789",
         "https://LOCALHOST:1",
@@ -22,6 +36,7 @@ async fn clients_that_are_no_browser_files_and_pages_from_this_machine_are_let_i
 async fn pages_from_anywhere_else_get_403_whatever_the_host_header_says() {
     let server = start(&[]).await;
     for origin in [
+        "null",
         "https://example.com",
         "http://localhost.example.com",
         "http://example.com:80",
@@ -63,4 +78,103 @@ async fn once_an_origin_is_named_only_what_is_named_is_let_in() {
 
     let server = start(&["--allow-origin", "https://example.com", "--allow-origin", ""]).await;
     Peer::connect(&server.url()).await;
+}
+
+#[tokio::test]
+async fn a_page_that_came_from_this_server_by_an_address_is_let_in() {
+    let server = Program::start(EXE, &["0.0.0.0:0"]).await;
+    for (host, origin) in [
+        ("192.0.2.7:6789", "http://192.0.2.7:6789"),
+        ("192.0.2.7", "https://192.0.2.7"),
+        ("[2001:db8::7]:6789", "http://[2001:db8::7]:6789"),
+        ("[2001:DB8::7]:6789", "http://[2001:db8::7]:6789"),
+    ] {
+        let answer = answer(&server, host, origin).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{host} {origin}: {answer}");
+    }
+    for (host, origin) in [
+        // From another server, or another port of this one.
+        ("192.0.2.7:6789", "http://192.0.2.8:6789"),
+        ("192.0.2.7:6789", "http://192.0.2.7:80"),
+        ("192.0.2.7:6789", "http://192.0.2.7"),
+        ("[2001:db8::7]:6789", "http://[2001:db8::8]:6789"),
+        // A name can be rebound, and these are names.
+        ("example.com:6789", "http://example.com:6789"),
+        ("192.0.2.7.example.com", "http://192.0.2.7.example.com"),
+        ("0x7f000002", "http://0x7f000002"),
+        ("127.2", "http://127.2"),
+        // No origin that a browser sends.
+        ("192.0.2.7:6789", "http://192.0.2.7:6789/"),
+        ("192.0.2.7:6789", "http://user@192.0.2.7:6789"),
+        ("192.0.2.7:6789", "ftp://192.0.2.7:6789"),
+        ("192.0.2.7:6789", "192.0.2.7:6789"),
+    ] {
+        let answer = answer(&server, host, origin).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{host} {origin}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_that_the_server_itself_announces_is_let_in_by_its_name() {
+    // A name that every Linux and Windows machine has for itself, and no address.
+    let name = run("hostname", &[], "").await;
+    let name = String::from_utf8(name.stdout).unwrap().trim().to_owned();
+    let address = format!("{name}:0");
+    let started = run(EXE, &[&address, "--help"], "").await;
+    assert!(started.status.success());
+    if tokio::net::lookup_host(&address).await.is_err() {
+        return eprintln!("skipped: this machine does not know its own name, {name:?}");
+    }
+    let mut server = Program::start(EXE, &[&address]).await;
+    let announced = server.line_with("open ").await;
+    let page = announced.trim_start_matches("open ").trim_end_matches("/ in a browser").to_owned();
+    assert_eq!(page, format!("http://{name}:{}", server.address.port()));
+    assert!(Peer::connect_from(&server.url(), &page).await.is_ok(), "{page}");
+    for other in [page.replace("http:", "https:"), format!("http://{name}"), page + "0"] {
+        assert_eq!(Peer::connect_from(&server.url(), &other).await.err(), Some(403), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_the_flag_that_would_let_it_in_and_so_is_the_log() {
+    let server = start(&[]).await;
+    for origin in ["https://shop.example:8443", "null", "http://192.0.2.7:1", "app://mine"] {
+        let flag = format!("--allow-origin {origin}");
+        let answer = answer(&server, "localhost", origin).await;
+        assert!(answer.contains(&format!("may not connect; {flag} lets them in.\n")), "{answer}");
+        server.logged(&flag).await;
+        // It does.
+        let allowing = start(&["--allow-origin", origin]).await;
+        assert!(Peer::connect_from(&allowing.url(), origin).await.is_ok(), "{origin}");
+    }
+    // What is no origin is no flag either: somebody would paste it into a shell.
+    for origin in ["http://x;reboot", "http://$(reboot)", "http://a/b", "http://\u{9b}2J", "x y"] {
+        let answer = answer(&server, "localhost", origin).await;
+        assert!(answer.ends_with("\r\n\r\nPages of this origin may not connect.\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_no_browser_sends_is_refused_at_the_start_with_what_to_give() {
+    for (origin, says) in [
+        ("https://example.com/", "give https://example.com\n"),
+        ("https://example.com/chat?room=1", "give https://example.com\n"),
+        ("https://example.com:443", "give https://example.com\n"),
+        ("http://example.com:80/", "give http://example.com\n"),
+        ("example.com", "as in https://example.com\n"),
+        ("*", "as in https://example.com\n"),
+        ("https://", "as in https://example.com\n"),
+        ("https://user@example.com", "as in https://example.com\n"),
+        ("https://b\u{fc}cher.example", "as in https://example.com\n"),
+        ("https://example.com:99999", "as in https://example.com\n"),
+    ] {
+        let output = run(EXE, &["localhost:0", "--allow-origin", origin], "").await;
+        assert!(!output.status.success(), "{origin}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("no browser sends this; ") && stderr.contains(says), "{stderr}");
+    }
+    for origin in ["https://example.com:8443", "http://[::1]:3", "null", "", "moz-extension://a-b"]
+    {
+        start(&["--allow-origin", origin]).await;
+    }
 }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use testing::{Peer, Raw};
+use testing::{HANDSHAKE, Peer, Raw, Signal, http, soon};
 
 use crate::start;
 
@@ -22,7 +22,7 @@ async fn sigterm_closes_every_connection_with_1001_and_ends_with_status_0() {
 async fn sigint_does_the_same() {
     let mut server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
-    server.signal(testing::Signal::INT);
+    server.signal(Signal::INT);
     assert_eq!(peer.closed().await.0, 1001);
     assert!(server.exit().await.success());
 }
@@ -42,22 +42,102 @@ async fn a_peer_that_does_not_answer_delays_the_end_by_close_timeout_at_most() {
 }
 
 #[tokio::test]
-async fn while_shutting_down_a_request_gets_503_and_nobody_new_is_accepted() {
+async fn until_its_end_every_request_gets_503_on_an_old_connection_and_on_a_new_one() {
     let mut server = start(&[]).await;
     let mut slow = Raw::open(server.address).await;
     let mut late = Raw::connect(server.address).await;
     late.write("G").await;
     // Connections are accepted in turn: when the next one has its answer, this one is in.
-    testing::http(server.address, "GET /healthz HTTP/1.1\r\n\r\n").await;
+    http(server.address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     server.terminate();
     assert_eq!(slow.close_code().await, Some(1001));
     late.write("ET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let answer = String::from_utf8(late.rest().await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    // Each connection hears of the signal by itself, and so does each listener.
-    let refused = async { while tokio::net::TcpStream::connect(server.address).await.is_ok() {} };
-    testing::soon("a refused connect", refused).await;
+    for (request, status) in [
+        (HANDSHAKE, "503"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "503"),
+        ("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", "503"),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "200"),
+    ] {
+        let answer = http(server.address, request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(status == "200" || answer.contains("The server is shutting down; "), "{answer}");
+    }
     slow.frame(0x88, [0x03, 0xe9]).await;
+    assert!(server.exit().await.success());
+}
+
+#[tokio::test]
+async fn who_asks_without_end_does_not_delay_the_end() {
+    let mut server = start(&["--close-timeout", "20"]).await;
+    let peer = Raw::open(server.address).await;
+    let address = server.address;
+    let asks = tokio::spawn(async move {
+        while let Ok(mut stream) = tokio::net::TcpStream::connect(address).await {
+            _ = tokio::io::AsyncWriteExt::write_all(&mut stream, HANDSHAKE.as_bytes()).await;
+        }
+    });
+    server.terminate();
+    drop(peer);
+    let began = Instant::now();
+    assert!(server.exit().await.success());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    soon("a refused connect", asks).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_default_flags_a_peer_that_is_cut_off_delays_the_end_by_less_than_9_s() {
+    let mut server = start(&[]).await;
+    let _cut = Raw::open(server.address).await;
+    server.terminate();
+    let began = Instant::now();
+    assert!(server.exit().await.success());
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(4), "it did not wait: {took:?}");
+    assert!(took < Duration::from_secs(9), "docker kills after 10 s: {took:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn with_a_close_timeout_of_0_everyone_is_told_before_the_end() {
+    let mut server = start(&["--close-timeout", "0"]).await;
+    let mut peers = Vec::new();
+    for _ in 0..400 {
+        peers.push(Raw::open(server.address).await);
+    }
+    server.terminate();
+    assert!(server.exit().await.success());
+    for (n, peer) in peers.iter_mut().enumerate() {
+        assert_eq!(peer.close_code().await, Some(1001), "peer {n}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_does_the_same() {
+    // The tests may run under nohup themselves.
+    let (program, args) = match cfg!(target_os = "linux") {
+        true => ("env", &["--default-signal=HUP", crate::EXE, "localhost:0"][..]),
+        false => (crate::EXE, &["localhost:0"][..]),
+    };
+    let mut server = testing::Program::start(program, args).await;
+    let mut peer = Peer::connect(&server.url()).await;
+    server.signal(Signal::HUP);
+    assert_eq!(peer.closed().await.0, 1001);
+    assert!(server.exit().await.success());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn under_nohup_a_terminal_that_is_closed_is_nothing() {
+    let mut nohup = tokio::process::Command::new("nohup");
+    let nohup = nohup.args([crate::EXE, "localhost:0"]);
+    let mut server = testing::Program::start_command(nohup).await;
+    server.signal(Signal::HUP);
+    let mut peer = Peer::connect(&server.url()).await;
+    peer.send("Ada").await;
+    assert_eq!(peer.text().await, "Hello Ada!");
+    server.terminate();
     assert!(server.exit().await.success());
 }
 

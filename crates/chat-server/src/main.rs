@@ -1,0 +1,196 @@
+//! A chat with rooms: whoever has a pass for a room can talk in it, and misses nothing.
+//!
+//! Run `cargo run -p chat-server`, and in another shell `cargo run -p chat-server -- --invite Ada`,
+//! which prints a link for your browser.
+
+mod metrics;
+mod pass;
+mod room;
+mod store;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Parser;
+use common::server::{Response, flags, html, respond};
+use common::{CloseWith, Flags, Request, Result, Server, Socket};
+use futures_util::{SinkExt, StreamExt};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use parking_lot::Mutex;
+use tokio::{select, task::block_in_place, time::sleep};
+use tungstenite::http::{HeaderValue, StatusCode, header};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::metrics::METRICS;
+use crate::pass::{Key, Pass};
+use crate::room::{Event, Said, Visit};
+use crate::store::Store;
+
+const PAGE: &str = include_str!("../../../web/chat.html");
+
+/// How long the names of people and of rooms may be, in characters.
+const NAME: usize = 32;
+
+/// How long a pass holds: until tomorrow.
+const VALID: Duration = Duration::from_secs(24 * 3600);
+
+/// How many messages of a connection are refused before it is closed.
+const PATIENCE: usize = 20;
+
+struct Chat {
+    key: Key,
+    store: Mutex<Store>,
+    /// By name: several connections of one person share one bucket of tokens.
+    limiter: DefaultKeyedRateLimiter<String>,
+}
+
+/// Looks at each request before it is answered: the page is for all, a room for who has a pass.
+fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
+    let has = |name| request.headers().contains_key(name);
+    let is_websocket = has(header::SEC_WEBSOCKET_KEY);
+    let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
+    else {
+        return is_websocket.then(|| respond(StatusCode::NOT_FOUND, "Rooms are at /rooms/NAME."));
+    };
+    if !is_websocket && !has(header::AUTHORIZATION) {
+        return Some(html(PAGE.into()));
+    }
+    match chat.key.check(request) {
+        None => Some(respond(StatusCode::UNAUTHORIZED, "This room needs a pass that holds.")),
+        Some(pass) if pass.room != room => {
+            Some(respond(StatusCode::FORBIDDEN, "This pass is for another room."))
+        }
+        Some(_) if is_websocket => None,
+        // From the link's token to a cookie, for which the page asks by this header. No other
+        // site's page can send it.
+        Some(pass) => {
+            let mut response = respond(StatusCode::OK, "Come in.");
+            let cookie = HeaderValue::try_from(pass.cookie(request)).ok()?;
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            Some(response)
+        }
+    }
+}
+
+fn is_room(name: &str) -> bool {
+    (1..=NAME).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
+    let expired = "the pass has expired; ask for another";
+    let pass = chat.key.check(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
+    let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
+    drop(request);
+    let full = CloseWith(CloseCode::Again, "too many rooms are in use; come back later");
+    // A disk may be slow: other conversations of this thread move to another.
+    let room = block_in_place(|| chat.store.lock().room(&pass.room))?.ok_or(full)?;
+    // Register; it is unregistered when this is dropped, however the conversation ends.
+    let _visit = Visit::new(&room, &pass.name);
+    // What was said goes first, then what is said: nothing is lost between, nothing comes twice.
+    let (mut user, greeting) =
+        room.subscribe_with(|room, to_one| room.greet(&pass.name, since, to_one));
+    socket.send_encoded(greeting).await?;
+    let mut expiry = pin!(sleep(pass.left()));
+    let mut refused = 0;
+    loop {
+        select! {
+            biased;
+            message = socket.next() => {
+                let Some(message) = message.transpose()? else { return Ok(()) };
+                let said = match chat.limiter.check_key(&pass.name) {
+                    Ok(()) => Said::from_json(&message.into_data()),
+                    Err(_) => Err("wait a little, then say it again"),
+                };
+                match said {
+                    // The sender hears it with all others.
+                    Ok(said) => block_in_place(|| chat.store.lock().say(&pass, &room, &said))?,
+                    Err(_) if refused == PATIENCE => {
+                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
+                    }
+                    Err(message) => {
+                        refused += 1;
+                        socket.send(Event::Error { message }.to_message()).await?;
+                    }
+                }
+            }
+            frames = user.recv() => socket.send_encoded(frames).await?,
+            () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
+        }
+    }
+}
+
+#[derive(Parser)]
+struct ChatFlags {
+    #[command(flatten)]
+    flags: Flags,
+
+    /// Where the messages and the key for passes are kept
+    #[arg(long, value_name = "FOLDER", default_value = "chat-data")]
+    data: PathBuf,
+
+    /// How many messages a second one may say
+    #[arg(long, value_name = "MESSAGES", default_value = "5")]
+    rate: NonZeroU32,
+
+    /// Tell Prometheus the figures, at this address [default: tell nobody]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<String>,
+
+    /// Print a link that lets NAME into a room for a day, and end
+    #[arg(long, value_name = "NAME")]
+    invite: Option<String>,
+
+    /// The room that the link is for
+    #[arg(long, value_name = "ROOM", default_value = "lobby")]
+    room: String,
+}
+
+/// The link that lets `name` in. What is behind # stays in the browser: no server, proxy or log
+/// gets to see it.
+fn invite(flags: ChatFlags, key: &Key, name: String) -> Result<String> {
+    let room = flags.room;
+    if !is_room(&room) {
+        return Err("a room's name has 1 to 32 of a-z, 0-9 and -".into());
+    }
+    if !(1..=NAME).contains(&name.chars().count()) || name.contains(char::is_control) {
+        return Err("a name has 1 to 32 characters, none of which is a control character".into());
+    }
+    let origin = flags.flags.allow_origin.into_iter().next();
+    let origin = origin.unwrap_or_else(|| format!("http://{}", flags.flags.address));
+    let link = format!("{origin}/rooms/{room}#");
+    let expires = (UNIX_EPOCH.elapsed()? + VALID).as_secs();
+    Ok(link + &key.sign(&Pass { room, name, expires })?)
+}
+
+async fn run() -> Result<()> {
+    let mut flags: ChatFlags = flags::parse_or("localhost:7890");
+    let key = Key::load(&flags.data)?;
+    if let Some(name) = flags.invite.take() {
+        common::text::say(&invite(flags, &key, name)?);
+        return Ok(());
+    }
+    if let Some(address) = flags.metrics {
+        metrics::listen(address).await?;
+    }
+    let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
+    let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
+    let chat = Arc::new(Chat { key, store, limiter });
+    let door = Arc::clone(&chat);
+    Server::new(flags.flags)
+        .page(PAGE)
+        .process_request(move |request, _| process_request(&door, request))
+        .on_close(|code| _ = METRICS.closed.get_or_create(&[("code", code.into())]).inc())
+        .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
+        .await
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::log::init();
+    common::report(run().await)
+}

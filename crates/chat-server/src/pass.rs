@@ -1,0 +1,97 @@
+//! Who may come in: a name, a room and an end, signed by this server. There is no table of users:
+//! whoever shows a pass with our signature was given it by us.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use common::{Request, Result};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use tungstenite::http::header;
+
+/// What a pass says. It is signed, not encrypted: all can read it, nobody can change it.
+#[derive(Deserialize, Serialize)]
+pub struct Pass {
+    pub room: String,
+    pub name: String,
+    /// In seconds since 1970.
+    pub expires: u64,
+}
+
+impl Pass {
+    /// How long it still holds.
+    pub fn left(&self) -> Duration {
+        Duration::from_secs(self.expires).saturating_sub(UNIX_EPOCH.elapsed().unwrap_or_default())
+    }
+
+    /// A cookie that keeps the token of `request` in the browser: out of reach of scripts, unseen
+    /// by other sites, for this room alone.
+    pub fn cookie(&self, request: &Request) -> String {
+        // Only a proxy can say so: this server itself speaks no TLS.
+        let https = request.headers().get("X-Forwarded-Proto").is_some_and(|by| by == "https");
+        let (token, room, left) = (token(request), &self.room, self.left().as_secs());
+        let secure = if https { "; Secure" } else { "" };
+        format!(
+            "chat={token}; Path=/rooms/{room}; Max-Age={left}; HttpOnly; SameSite=Strict{secure}"
+        )
+    }
+}
+
+/// The token of a request: `Authorization: Bearer TOKEN`, or the cookie.
+fn token(request: &Request) -> &str {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let cookie = || header(header::COOKIE)?.split("; ").find_map(|pair| pair.strip_prefix("chat="));
+    let bearer = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    bearer.or_else(cookie).unwrap_or_default()
+}
+
+/// What passes are signed with. Who knows it can be anyone: it never leaves this program.
+pub struct Key(Hmac<Sha256>);
+
+impl Key {
+    /// Reads the key in a folder; makes both at the first start.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it cannot be read, or when others on this machine can read it.
+    pub fn load(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let (path, mut new) = (folder.join("key"), OpenOptions::new());
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
+        if let Ok(mut file) = new.write(true).create_new(true).open(&path) {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key)?;
+            file.write_all(&key)?;
+        }
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
+            return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
+        }
+        let key = fs::read(&path)?;
+        if key.len() < 32 {
+            return Err(format!("the key is too short; remove {}", path.display()).into());
+        }
+        Ok(Self(Hmac::new_from_slice(&key)?))
+    }
+
+    /// The pass and its signature, in letters that fit into a link, a header and a cookie.
+    pub fn sign(&self, pass: &Pass) -> Result<String> {
+        let pass = serde_json::to_vec(pass)?;
+        let signature = self.0.clone().chain_update(&pass).finalize().into_bytes();
+        Ok(format!("{}.{}", BASE64.encode(pass), BASE64.encode(signature)))
+    }
+
+    /// The pass that came with a request; `None` unless it is ours and still holds.
+    pub fn check(&self, request: &Request) -> Option<Pass> {
+        let (pass, signature) = token(request).split_once('.')?;
+        let (pass, signature) = (BASE64.decode(pass).ok()?, BASE64.decode(signature).ok()?);
+        // In constant time: how long a wrong one takes must not tell how much of it is right.
+        self.0.clone().chain_update(&pass).verify_slice(&signature).ok()?;
+        serde_json::from_slice(&pass).ok().filter(|pass: &Pass| !pass.left().is_zero())
+    }
+}

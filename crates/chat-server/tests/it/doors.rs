@@ -1,0 +1,198 @@
+use serde_json::json;
+use testing::{http, run};
+
+use crate::{Chat, EXE, greeting, line, next, now, sign};
+
+const OPEN: &[&str] = &[];
+
+async fn status(chat: &Chat, path: &str, token: &str) -> Option<u16> {
+    let authorization = format!("Bearer {token}");
+    chat.knock(path, &[("Authorization", &authorization)]).await.err()
+}
+
+#[tokio::test]
+async fn a_pass_opens_its_room_and_says_who_it_is() {
+    let chat = Chat::start(OPEN).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    assert_eq!(
+        greeting(&mut ada).await,
+        [
+            json!({"type": "hello", "name": "Ada"}),
+            json!({"type": "here", "count": 1, "names": ["Ada"]})
+        ]
+    );
+    assert_eq!(status(&chat, "/rooms/lobby", &chat.pass("lobby", "Ada")).await, None);
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_404_before_the_101_with_or_without_a_pass() {
+    let chat = Chat::start(OPEN).await;
+    let pass = chat.pass("lobby", "Ada");
+    let long = format!("/rooms/{}", "x".repeat(33));
+    for path in
+        ["/", "/rooms", "/rooms/", "/rooms/Lobby", "/rooms/a/b", "/rooms/%61", "/lobby", &long]
+    {
+        assert_eq!(status(&chat, path, &pass).await, Some(404), "{path}");
+        assert_eq!(chat.knock(path, &[]).await.err(), Some(404), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_pass_and_one_that_is_expired_forged_or_of_another_key_are_401() {
+    let chat = Chat::start(OPEN).await;
+    assert_eq!(chat.knock("/rooms/lobby", &[]).await.err(), Some(401));
+    let good = chat.pass("lobby", "Ada");
+    let (pass, signature) = good.split_once('.').unwrap();
+    let mallory = sign(&[0; 32], &json!({"room": "lobby", "name": "Ada", "expires": now()}));
+    let (forged, _) = mallory.split_once('.').unwrap();
+    for token in [
+        "",
+        ".",
+        "Ada",
+        pass,
+        &chat.pass_for("lobby", "Ada", -1),
+        &mallory,
+        // Another pass under a good signature, and a signature that is cut.
+        &format!("{forged}.{signature}"),
+        &format!("{pass}.{}", &signature[..8]),
+        &format!("{pass}."),
+        &format!("{good}A"),
+    ] {
+        assert_eq!(status(&chat, "/rooms/lobby", token).await, Some(401), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_pass_for_another_room_is_403() {
+    let chat = Chat::start(OPEN).await;
+    assert_eq!(status(&chat, "/rooms/cellar", &chat.pass("lobby", "Ada")).await, Some(403));
+}
+
+#[tokio::test]
+async fn a_foreign_page_is_403_although_the_browser_brings_the_cookie() {
+    let chat = Chat::start(OPEN).await;
+    let cookie = format!("chat={}", chat.pass("lobby", "Ada"));
+    for origin in ["https://evil.example", "null"] {
+        let headers = [("Cookie", cookie.as_str()), ("Origin", origin)];
+        assert_eq!(chat.knock("/rooms/lobby", &headers).await.err(), Some(403), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_expires_ends_the_conversation() {
+    let chat = Chat::start(OPEN).await;
+    let pass = format!("Bearer {}", chat.pass_for("lobby", "Ada", 2));
+    let mut ada = chat.knock("/rooms/lobby", &[("Authorization", &pass)]).await.ok().unwrap();
+    greeting(&mut ada).await;
+    while let tungstenite::Message::Text(_) = ada.message().await {}
+    let mut bob = chat.visit("lobby", "Bob").await;
+    assert_eq!(next(&mut bob, "here").await["names"], json!(["Bob"]));
+}
+
+#[tokio::test]
+async fn the_link_becomes_a_cookie_that_no_script_and_no_other_site_gets() {
+    let chat = Chat::start(OPEN).await;
+    let ask = async |path: &str, more: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
+        http(chat.server.address, &request).await.to_lowercase()
+    };
+    let bearer = format!("Authorization: Bearer {}\r\n", chat.pass("lobby", "Ada"));
+
+    let page = ask("/rooms/lobby", "").await;
+    assert!(page.starts_with("http/1.1 200 ") && page.contains("<title>"), "{page}");
+    assert!(!page.contains("set-cookie"), "{page}");
+
+    let answer = ask("/rooms/lobby", &bearer).await;
+    assert!(answer.starts_with("http/1.1 200 "), "{answer}");
+    assert!(answer.contains("; path=/rooms/lobby; max-age=3"), "{answer}");
+    assert!(answer.contains("; httponly; samesite=strict\r\n"), "{answer}");
+
+    let answer = ask("/rooms/lobby", &format!("{bearer}X-Forwarded-Proto: https\r\n")).await;
+    assert!(answer.contains("; httponly; samesite=strict; secure\r\n"), "{answer}");
+
+    let answer = ask("/rooms/lobby", "Authorization: Bearer x\r\n").await;
+    assert!(answer.starts_with("http/1.1 401 ") && !answer.contains("set-cookie"), "{answer}");
+    let answer = ask("/rooms/cellar", &bearer).await;
+    assert!(answer.starts_with("http/1.1 403 ") && !answer.contains("set-cookie"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_invitation_is_a_link_whose_token_the_running_server_takes() {
+    let chat = Chat::start(OPEN).await;
+    let data = chat.folder.to_str().unwrap();
+    let out = run(EXE, &["--data", data, "--invite", "Zoë", "--room", "cellar"], "").await;
+    let link = String::from_utf8(out.stdout).unwrap();
+    let token = link.trim().strip_prefix("http://localhost:7890/rooms/cellar#").unwrap();
+    assert_eq!(status(&chat, "/rooms/cellar", token).await, None);
+
+    let out = run(
+        EXE,
+        &["--data", data, "--invite", "Zoë", "--allow-origin", "https://chat.example"],
+        "",
+    )
+    .await;
+    assert!(out.stdout.starts_with(b"https://chat.example/rooms/lobby#"));
+
+    for (name, room) in
+        [("", "lobby"), ("A\nB", "lobby"), (&"x".repeat(33), "lobby"), ("Ada", "No")]
+    {
+        let out = run(EXE, &["--data", data, "--invite", name, "--room", room], "").await;
+        assert_eq!(out.status.code(), Some(1), "{name:?} {room:?}");
+        assert!(out.stdout.is_empty() && out.stderr.ends_with(b"\n"), "{out:?}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let mut chat = Chat::start(OPEN).await;
+    let key = chat.folder.join("key");
+    let facts = std::fs::metadata(&key).unwrap();
+    assert_eq!((facts.mode() & 0o777, facts.len()), (0o600, 32));
+    chat.server.kill().await;
+    // With an empty key, which a full disk may leave, anyone could sign.
+    for (content, mode, remedy) in [(&[1; 32][..], 0o644, "chmod 600 "), (&[], 0o600, "remove ")] {
+        std::fs::write(&key, content).unwrap();
+        set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let out = run(EXE, &["localhost:0", "--data", chat.folder.to_str().unwrap()], "").await;
+        assert_eq!(out.status.code(), Some(1));
+        let sentence = String::from_utf8(out.stderr).unwrap();
+        assert!(sentence.contains(remedy) && sentence.lines().count() == 1, "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
+    let chat = Chat::start(OPEN).await;
+    let mut visitors = Vec::new();
+    for n in 0..100 {
+        let mut peer = chat.visit(&format!("room-{n}"), "Ada").await;
+        greeting(&mut peer).await;
+        visitors.push(peer);
+    }
+    let mut late = chat.visit("one-more", "Ada").await;
+    assert_eq!(late.closed().await.0, 1013);
+    let mut there = chat.visit("room-7", "Bob").await;
+    assert_eq!(next(&mut there, "here").await["count"], 2);
+    visitors.pop().unwrap().close().await;
+    // The room goes with its visitor, once the server has noticed.
+    loop {
+        let mut peer = chat.visit("one-more", "Ada").await;
+        if let tungstenite::Message::Text(_) = peer.message().await {
+            peer.send(line(1, "made it")).await;
+            assert_eq!(next(&mut peer, "message").await["text"], "made it");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_lines_say_where_it_listens_and_what_to_open() {
+    let mut chat = Chat::start(OPEN).await;
+    let port = chat.server.address.port();
+    assert!(chat.server.url().starts_with("ws://"));
+    let line = chat.server.line_with("open ").await;
+    assert_eq!(line, format!("open http://localhost:{port}/ in a browser"));
+}

@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testing::Peer;
+use tokio::task::JoinSet;
+
+use crate::{Chat, event, greeting, line, next, now, say, texts};
+
+fn numbers(events: &[Value]) -> Vec<i64> {
+    events.iter().filter_map(|event| event["number"].as_i64()).collect()
+}
+
+fn has_gap(events: &[Value]) -> bool {
+    events.contains(&json!({"type": "gap"}))
+}
+
+fn range(from: usize, to: usize) -> Vec<String> {
+    (from..=to).map(|n| n.to_string()).collect()
+}
+
+async fn back(chat: &Chat, since: i64) -> (Peer, Vec<Value>) {
+    let mut peer = chat.visit_since("lobby", "Bob", &format!("?since={since}")).await;
+    let events = greeting(&mut peer).await;
+    (peer, events)
+}
+
+#[tokio::test]
+async fn who_comes_back_hears_exactly_what_it_missed() {
+    let chat = Chat::start(&["--rate", "1000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    let first = say(&mut ada, 1, 100).await;
+    let last = say(&mut ada, 101, 250).await;
+    let (mut bob, events) = back(&chat, first).await;
+    assert_eq!((texts(&events), has_gap(&events)), (range(101, 250), false));
+    say(&mut ada, 251, 251).await;
+    assert_eq!(next(&mut bob, "message").await["text"], "251");
+    let (_bob, events) = back(&chat, last + 1_000_000).await;
+    assert!(has_gap(&events), "a number that was never given");
+    // Alone again, so that the room is read from the disk.
+    ada.close().await;
+    bob.close().await;
+    drop(_bob);
+    let (_bob, events) = back(&chat, last).await;
+    assert_eq!((texts(&events), has_gap(&events)), (range(251, 251), false));
+}
+
+#[tokio::test]
+async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() {
+    let mut chat = Chat::start(&["--rate", "1000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    let first = say(&mut ada, 1, 1).await;
+    let second = say(&mut ada, 2, 2).await;
+    say(&mut ada, 3, 502).await;
+    for _ in 0..2 {
+        // 500 are held: 3 to 502. The second is gone, but known to be the last that is.
+        let (_bob, events) = back(&chat, second).await;
+        assert_eq!((texts(&events), has_gap(&events)), (range(3, 502), false));
+        let (_bob, events) = back(&chat, first).await;
+        assert_eq!((texts(&events), has_gap(&events)), (range(453, 502), true));
+        chat.kill_and_restart().await;
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_to_a_room_whose_history_is_too_old_is_told_of_the_gap() {
+    let chat = Chat::start(&[]).await;
+    let eight_days = 8 * 24 * 3600 * 1000;
+    let (_bob, events) = back(&chat, now() - eight_days).await;
+    assert!(has_gap(&events), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_week_is_forgotten_also_while_its_room_is_open() {
+    let mut chat = Chat::start(&[]).await;
+    chat.server.kill().await;
+    let (day, second) = (24 * 3600 * 1000, 1000);
+    let soon_old = now() - 7 * day + 2 * second;
+    let file = chat.folder.join("chat.db");
+    let open = || rusqlite::Connection::open(&file).unwrap();
+    let insert = "INSERT INTO messages VALUES (?, 'lobby', 'Ada', ?1, ?1)";
+    for at in [now() - 8 * day, soon_old, now() - 6 * day] {
+        open().execute(insert, [at]).unwrap();
+    }
+    chat.kill_and_restart().await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    assert!(numbers(&greeting(&mut ada).await).iter().all(|number| *number >= soon_old));
+    // The clock decides, and nothing tells when: this is no wait for somebody to be ready.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    say(&mut ada, 1, 1).await;
+    chat.server.kill().await;
+    let left = "SELECT count(*), min(number) FROM messages";
+    let left: (i64, i64) = open().query_row(left, [], |row| row.try_into()).unwrap();
+    assert!(left.0 == 2 && left.1 > soon_old, "{left:?}");
+}
+
+#[tokio::test]
+async fn a_query_that_makes_no_sense_makes_a_newcomer() {
+    let chat = Chat::start(&["--rate", "1000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    say(&mut ada, 1, 60).await;
+    for query in ["?", "?since=", "?since=x", "?since=99999999999999999999", "?until=1"] {
+        let mut bob = chat.visit_since("lobby", "Bob", query).await;
+        let events = greeting(&mut bob).await;
+        assert_eq!((texts(&events), has_gap(&events)), (range(11, 60), false), "{query}");
+    }
+    let (_bob, events) = back(&chat, -1).await;
+    assert!(has_gap(&events));
+}
+
+#[tokio::test]
+async fn what_is_said_again_under_the_same_id_is_heard_once() {
+    let mut chat = Chat::start(&["--rate", "1000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    for _ in 0..3 {
+        ada.send(line("once", "once")).await;
+    }
+    ada.send(line(1, "1")).await;
+    assert_eq!(next(&mut ada, "message").await["text"], "once");
+    assert_eq!(next(&mut ada, "message").await["text"], "1");
+    chat.kill_and_restart().await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    ada.send(line("once", "once")).await;
+    ada.send(line(2, "2")).await;
+    // Another's id may be the same.
+    let mut bob = chat.visit("lobby", "Bob").await;
+    bob.send(line("once", "once, says Bob")).await;
+    while next(&mut ada, "message").await["text"] != "once, says Bob" {}
+    let mut eve = chat.visit("lobby", "Eve").await;
+    let mut heard = texts(&greeting(&mut eve).await);
+    heard.sort();
+    assert_eq!(heard, ["1", "2", "once", "once, says Bob"]);
+}
+
+#[tokio::test]
+async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_follows() {
+    let mut chat = Chat::start(&["--rate", "10000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    let seen = say(&mut ada, 1, 100).await;
+    say(&mut ada, 101, 150).await;
+    chat.kill_and_restart().await;
+    let cookies: Vec<_> =
+        (0..500).map(|n| format!("chat={}", chat.pass("lobby", &format!("P{n}")))).collect();
+    let url = format!("{}/rooms/lobby?since={seen}", chat.server.url());
+    let mut tasks = JoinSet::new();
+    for cookie in cookies {
+        let url = url.clone();
+        tasks.spawn(async move {
+            use tungstenite::client::IntoClientRequest;
+            let mut request = url.into_client_request().unwrap();
+            request.headers_mut().insert("Cookie", cookie.parse().unwrap());
+            let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+            let mut peer = Peer(socket);
+            let mut heard = Vec::new();
+            while heard.len() < 200 - 100 {
+                heard.push(next(&mut peer, "message").await);
+            }
+            assert_eq!(texts(&heard), range(101, 200));
+            let numbers = numbers(&heard);
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+            peer
+        });
+    }
+    let mut ada = chat.visit("lobby", "Ada").await;
+    greeting(&mut ada).await;
+    say(&mut ada, 151, 200).await;
+    let peers = tasks.join_all().await;
+    let here = async |peer: &mut Peer| next(peer, "here").await["count"] == 501;
+    while !here(&mut ada).await {}
+    drop(peers);
+    let alone = async |peer: &mut Peer| event(peer).await["count"] == 1;
+    while !alone(&mut ada).await {}
+}

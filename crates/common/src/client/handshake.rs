@@ -1,0 +1,165 @@
+//! Opens a WebSocket: the connection, TLS where the URL asks for it, the handshake, and the same
+//! once more for each redirect.
+
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
+use tokio::time::timeout;
+use tokio_tungstenite::MaybeTlsStream;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::error::Error as WsError;
+use tungstenite::handshake::client::{Request, Response};
+use tungstenite::protocol::WebSocketConfig;
+
+use super::url::Target;
+use super::{dial, errors, proxy};
+use crate::socket::Pings;
+use crate::{Result, Socket};
+
+/// How long connecting may take, redirects, proxies, TLS and the handshake included: Python
+/// `websockets`' default.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many times one connect asks: Python `websockets`' limit.
+pub const MAX_REDIRECTS: usize = 10;
+
+/// The longest message that a client takes, in bytes: Python `websockets`' default.
+const MAX_SIZE: usize = 1 << 20;
+
+/// What a redirect to another server must not be told, as in Python `websockets`.
+const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+/// How to connect. Names and defaults are those of Python `websockets`' `connect`.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Headers of the handshake besides its own: `Origin`, `Cookie`, `Sec-WebSocket-Protocol`, or
+    /// any other.
+    pub additional_headers: HeaderMap,
+    /// How long it may take to open, all in all.
+    pub open_timeout: Duration,
+    /// When to ping, and when to give up.
+    pub pings: Pings,
+    /// The longest message to take, in bytes.
+    pub max_size: usize,
+    /// What `wss://` trusts; without it `wss://` is refused.
+    #[cfg(feature = "tls")]
+    pub tls: Option<tokio_native_tls::TlsConnector>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            additional_headers: HeaderMap::new(),
+            open_timeout: OPEN_TIMEOUT,
+            pings: Pings::default(),
+            max_size: MAX_SIZE,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+/// A handshake that came to an end, whatever its end.
+enum Outcome {
+    Open(Box<(Socket, Response)>),
+    Redirect(Target),
+}
+
+impl Connect {
+    /// Opens `url`. Redirects are followed: ten at most, never from `wss://` to `ws://`, and to
+    /// another server without the credentials.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what to do.
+    pub async fn open(&self, url: &str) -> Result<(Socket, Response)> {
+        let target = Target::parse(url)?;
+        // The future of a TLS connect is large; it is needed once.
+        match timeout(self.open_timeout, Box::pin(self.follow(target.clone()))).await {
+            Ok(opened) => opened,
+            Err(_) => Err(format!(
+                "no answer from {target} within {} s; is it the right address?",
+                self.open_timeout.as_secs_f64()
+            )
+            .into()),
+        }
+    }
+
+    async fn follow(&self, mut target: Target) -> Result<(Socket, Response)> {
+        let first = target.clone();
+        let mut headers = self.additional_headers.clone();
+        for _ in 0..MAX_REDIRECTS {
+            let next = match self.ask(&target, &headers).await? {
+                Outcome::Open(opened) => return Ok(*opened),
+                Outcome::Redirect(next) => next,
+            };
+            if target.secure() && !next.secure() {
+                return Err(format!(
+                    "{target} redirects to {next}, which is not encrypted; it is not followed"
+                )
+                .into());
+            }
+            if !target.same_origin(&next) {
+                for name in &CREDENTIALS {
+                    headers.remove(name);
+                }
+            }
+            target = next;
+        }
+        Err(format!("{first} redirects more than {MAX_REDIRECTS} times; it may never end").into())
+    }
+
+    async fn ask(&self, target: &Target, headers: &HeaderMap) -> Result<Outcome> {
+        let request = request(target, headers)?;
+        let stream = self.connect(target).await?;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(self.max_size))
+            .max_frame_size(Some(self.max_size));
+        match Socket::client_async(request, stream, config, self.pings).await {
+            Ok(opened) => Ok(Outcome::Open(Box::new(opened))),
+            Err(WsError::Http(response))
+                if matches!(response.status().as_u16(), 300..=303 | 307 | 308) =>
+            {
+                let location = response.headers().get(LOCATION).map(|place| place.to_str());
+                match location {
+                    Some(Ok(location)) => Ok(Outcome::Redirect(target.join(location)?)),
+                    _ => Err(errors::refused(target, &response).into()),
+                }
+            }
+            Err(error) => Err(errors::no_handshake(target, &error).into()),
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<tokio::net::TcpStream>> {
+        #[cfg(feature = "tls")]
+        let encrypts = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let encrypts = false;
+        if target.secure() && !encrypts {
+            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
+        }
+        let stream = match proxy::of(target) {
+            Some(proxy) => proxy::tunnel(target, &proxy).await?,
+            None => dial::dial(target.host(), target.port())
+                .await
+                .map_err(|error| errors::no_connection(target, &error))?,
+        };
+        #[cfg(feature = "tls")]
+        if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
+            let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
+            return Ok(MaybeTlsStream::NativeTls(encrypted));
+        }
+        Ok(MaybeTlsStream::Plain(stream))
+    }
+}
+
+fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
+    let no_request = |error: WsError| errors::no_handshake(target, &error);
+    let mut request = target.without_credentials().into_client_request().map_err(no_request)?;
+    if let Some(authorization) = target.authorization() {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+    }
+    // The person's own come last and win.
+    request.headers_mut().extend(headers.clone());
+    Ok(request)
+}

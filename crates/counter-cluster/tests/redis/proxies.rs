@@ -1,0 +1,135 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use testing::{Peer, Program, soon};
+use tokio::net::TcpStream;
+use tokio_native_tls::TlsStream;
+use tokio_native_tls::native_tls::{Certificate, TlsConnector};
+use tokio_tungstenite::{WebSocketStream, client_async, connect_async};
+use tungstenite::{Error, Message};
+
+use crate::client::Client;
+use crate::node;
+use crate::proxy::Proxy;
+use crate::redis_server::RedisServer;
+
+/// Within this time a place that is free again must be found, and a server that is gone must be
+/// left out.
+const SOON: Duration = Duration::from_secs(5);
+
+async fn two(redis: &RedisServer, flags: &[&str]) -> [Program; 2] {
+    [node(redis, flags).await, node(redis, flags).await]
+}
+
+#[tokio::test]
+async fn behind_nginx_users_are_spread_and_share_the_counter_and_a_server_that_is_gone_is_passed_over()
+ {
+    let redis = RedisServer::start().await;
+    let mut servers = two(&redis, &[]).await;
+    let nginx = Proxy::nginx(&servers).await;
+    let url = format!("ws://127.0.0.1:{}", nginx.port);
+    let (mut one, mut two) = (Client::join(&url).await, Client::join(&url).await);
+    for client in [&mut one, &mut two] {
+        client.hears_users(2).await;
+    }
+    let nodes: Vec<String> = redis.command(&["HVALS", "{counter}:nodes"]).await;
+    assert!(nodes.iter().all(|node| node.starts_with("1 ")), "{nodes:?}");
+    one.click("plus");
+    two.hears_value(1).await;
+    servers[0].kill().await;
+    for users in 2..=5 {
+        let mut more = Client::join(&url).await;
+        more.hears_value(1).await;
+        more.hears("all", |told| told.users >= users).await;
+        std::mem::forget(more);
+    }
+}
+
+#[tokio::test]
+async fn behind_nginx_a_place_that_is_free_again_is_found_at_once_after_all_servers_were_full() {
+    let redis = RedisServer::start().await;
+    let servers = two(&redis, &["--max-connections", "1"]).await;
+    let nginx = Proxy::nginx(&servers).await;
+    let url = format!("ws://127.0.0.1:{}", nginx.port);
+    for _ in 0..3 {
+        let peers = [Peer::connect(&url).await, Peer::connect(&url).await];
+        for _ in 0..5 {
+            let refused = soon("an answer", connect_async(&url)).await.map(drop);
+            assert!(is_503(&refused), "{refused:?}");
+        }
+        for peer in peers {
+            peer.close().await;
+        }
+        let free = Instant::now();
+        let let_in = async {
+            while connect_async(&url).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("a place", let_in).await;
+        println!("let in after {:?}", free.elapsed());
+        assert!(free.elapsed() < SOON, "let in after {:?}", free.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn behind_caddy_with_tls_users_share_the_counter_and_go_where_a_server_is_ready() {
+    let redis = RedisServer::start().await;
+    let mut servers = two(&redis, &["--max-connections", "2"]).await;
+    let (caddy, cert) = Proxy::caddy(&servers).await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(let_in(&caddy, &cert).await);
+    }
+    let spread = async {
+        let two_each = |nodes: Vec<String>| nodes.iter().all(|node| node.starts_with("2 "));
+        while !two_each(redis.command(&["HVALS", "{counter}:nodes"]).await) {}
+    };
+    soon("two users at each server", spread).await;
+    // All are full.
+    let refused = wss(&caddy, &cert).await.map(drop);
+    assert!(is_503(&refused), "{refused:?}");
+    all.clear();
+    let free = Instant::now();
+    let user = let_in(&caddy, &cert).await;
+    assert!(free.elapsed() < SOON, "let in after {:?}", free.elapsed());
+    drop(user);
+    // One is gone.
+    servers[1].kill().await;
+    for _ in 0..2 {
+        all.push(let_in(&caddy, &cert).await);
+    }
+}
+
+fn is_503(result: &Result<(), Error>) -> bool {
+    matches!(result, Err(Error::Http(answer)) if answer.status() == 503)
+}
+
+type Wss = WebSocketStream<TlsStream<TcpStream>>;
+
+async fn wss(caddy: &Proxy, cert: &Path) -> Result<Wss, Error> {
+    let cert = Certificate::from_pem(&std::fs::read(cert).unwrap()).unwrap();
+    let tls = TlsConnector::builder().add_root_certificate(cert).build().unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", caddy.port)).await.unwrap();
+    let stream = tokio_native_tls::TlsConnector::from(tls).connect("localhost", stream).await;
+    let url = format!("wss://localhost:{}/", caddy.port);
+    let connect = client_async(url, stream.unwrap());
+    Ok(soon("an answer of Caddy", connect).await?.0)
+}
+
+/// Tries until there is a place, and hears the first message.
+async fn let_in(caddy: &Proxy, cert: &Path) -> Wss {
+    let tries = async {
+        loop {
+            match wss(caddy, cert).await {
+                Ok(user) => return user,
+                refused => assert!(is_503(&refused.map(drop))),
+            }
+        }
+    };
+    let mut user = soon("a place", tries).await;
+    let first = soon("the first message", user.next()).await.unwrap().unwrap();
+    assert!(matches!(&first, Message::Text(text) if text.contains("users")), "{first:?}");
+    user
+}

@@ -1,0 +1,117 @@
+use std::time::{Duration, Instant};
+
+use testing::{Signal, http, run};
+
+use crate::EXE;
+use crate::client::Client;
+use crate::outages::{READYZ, two_at};
+use crate::redis_server::RedisServer;
+
+/// What a user of Redis needs to share a counter: keys, channel and commands.
+const RIGHTS: [&str; 13] = [
+    "~{counter}:*",
+    "&{counter}:updates:*",
+    "+subscribe",
+    "+publish",
+    "+evalsha",
+    "+script|load",
+    "+hget",
+    "+hset",
+    "+hdel",
+    "+hgetall",
+    "+hincrby",
+    "+time",
+    "+info",
+];
+
+#[tokio::test]
+async fn a_user_of_redis_needs_the_rights_that_are_listed_and_without_one_no_server_starts() {
+    let redis = RedisServer::start().await;
+    let url = format!("redis://app:secret@127.0.0.1:{}/", redis.port());
+    let new_user = ["ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">secret"];
+    let () = redis.command(&[&new_user[..], &RIGHTS].concat()).await;
+    let server = testing::Program::start(EXE, &["127.0.0.1:0", "--redis", &url]).await;
+    let mut one = Client::join(&server.url()).await;
+    one.click("plus");
+    one.hears_value(1).await;
+    for missing in RIGHTS {
+        // Whatever else was loaded is not the script that another server finds there.
+        let () = redis.command(&["SCRIPT", "FLUSH"]).await;
+        let rights: Vec<_> = RIGHTS.into_iter().filter(|right| *right != missing).collect();
+        let () = redis.command(&[&new_user[..], &rights].concat()).await;
+        let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "without {missing}: {said}");
+        assert_eq!(said.lines().count(), 1, "without {missing}: {said}");
+        assert!(!said.contains("secret"), "without {missing}: {said}");
+        for right in RIGHTS {
+            assert!(said.contains(right), "without {missing}: {said}");
+        }
+    }
+    // A key may also be read or written only.
+    for half in ["%R~{counter}:*", "%W~{counter}:*"] {
+        let rights = [&["~{counter}:n*", "~{counter}:c*", half], &RIGHTS[1..]].concat();
+        let () = redis.command(&[&new_user[..], &rights].concat()).await;
+        let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("give its user ~{counter}:*"), "with {half}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_later_costs_no_click_that_is_not_told_of() {
+    let redis = RedisServer::start().await;
+    let ([_a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    let () = redis.command(&["ACL", "SETUSER", "default", "-publish"]).await;
+    one.click("plus");
+    one.hears_error("refused your click; try again").await;
+    one.hears_error("out of date").await;
+    assert_eq!(redis.value().await, 3);
+    let () = redis.command(&["ACL", "SETUSER", "default", "+publish"]).await;
+    one.hears("the state once more", |told| told.values.ends_with(&[3, 3])).await;
+    one.click("plus");
+    two.hears_value(4).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_full_refuses_clicks_until_it_has_room_and_who_clicked_may_try_again() {
+    let redis = RedisServer::start().await;
+    let ([a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    let () = redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    one.click("plus");
+    one.hears_error("refused your click; try again").await;
+    two.click("plus");
+    two.hears_error("try again").await;
+    // It stays away as long as it is full: several tries to connect.
+    let tries = Instant::now();
+    while tries.elapsed() < Duration::from_secs(1) {
+        let ready = http(a.address, READYZ).await;
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("OOM"), "{ready}");
+    }
+    let () = redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    for client in [&mut one, &mut two] {
+        client.hears("the way back", |told| told.values.ends_with(&[3, 3])).await;
+        assert_eq!(client.told().count("out of date"), 1);
+        assert_eq!(client.told().count("nobody knows"), 0);
+    }
+    one.click("plus");
+    two.hears_value(4).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_becomes_a_replica_refuses_clicks_until_it_is_a_master_again() {
+    let (redis, other) = (RedisServer::start().await, RedisServer::start().await);
+    let ([_a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    // The other one does not answer: the data stays as it is.
+    other.signal(Signal::STOP);
+    let () = redis.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
+    one.click("plus");
+    one.hears_error("refused your click; try again").await;
+    let () = redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    one.hears("the way back", |told| told.values.ends_with(&[3, 3])).await;
+    two.click("plus");
+    for client in [&mut one, &mut two] {
+        client.hears_value(4).await;
+        assert_eq!(client.told().count("nobody knows"), 0);
+    }
+}

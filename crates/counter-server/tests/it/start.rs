@@ -1,0 +1,12 @@
+// How this crate's server is started; main.rs says who else has such a file.
+
+const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+
+/// A running server.
+type Server = testing::Program;
+
+/// Starts `EXE` with `args`, by way of the command `by` if that is not empty.
+async fn start_by(by: &[&str], args: &[&str]) -> Server {
+    let words = [by, &[EXE], args].concat();
+    testing::Program::start(words[0], &words[1..]).await
+}

@@ -1,0 +1,88 @@
+//! A server that breaks the rules, or breaks off: a sentence for the person, a code for the server.
+
+use std::process::Stdio;
+
+use futures_util::StreamExt;
+use testing::soon;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::accept_async;
+use tungstenite::Message;
+
+use crate::{converse, failed};
+
+/// What the server hears when it answers the name with these bytes, and what the person reads.
+async fn answered_with(bytes: &[u8], says: &str) -> Option<u16> {
+    let (output, heard) = converse("Ada\n", async |mut socket| {
+        socket.next().await.unwrap().unwrap();
+        socket.get_mut().write_all(bytes).await.unwrap();
+        socket.next().await
+    })
+    .await;
+    failed(&output, says);
+    match heard {
+        Some(Ok(Message::Close(Some(frame)))) => Some(frame.code.into()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_broken_rule_is_told_to_both_sides() {
+    for (bytes, code, says) in [
+        (&b"\x81\x02\xc3\x28"[..], 1007, "sent text that is not UTF-8"),
+        (&b"\x83\x00"[..], 1002, "broke the rules of WebSockets"),
+        (&b"\xc1\x00"[..], 1002, "broke the rules of WebSockets"),
+        (
+            &b"\x82\x7f\x00\x00\x00\x00\x01\x00\x00\x00"[..],
+            1009,
+            "a message of 16777216 bytes, and 1048576 is",
+        ),
+    ] {
+        assert_eq!(answered_with(bytes, says).await, Some(code), "{says}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_without_a_close_is_one_sentence() {
+    let (output, url) = converse("Ada\n", async |mut socket| {
+        socket.next().await.unwrap().unwrap();
+        format!("ws://{}", socket.get_ref().local_addr().unwrap())
+    })
+    .await;
+    failed(
+        &output,
+        &format!("{url} ended the connection without closing it; is it still running?"),
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+    let (output, heard) =
+        crate::converse_bytes(b"Jos\xe9\n", async |mut socket| socket.next().await).await;
+    failed(&output, "the input is not UTF-8, which text must be; convert it");
+    assert!(
+        matches!(heard, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000)
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_one_sentence() {
+    let (listener, address) = crate::listen().await;
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let client = tokio::process::Command::new(crate::EXE)
+        .arg(format!("ws://{address}"))
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::piped())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let server = async {
+        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let (output, ()) = tokio::join!(client.wait_with_output(), server);
+    failed(&output.unwrap(), "cannot write to stdout (");
+}

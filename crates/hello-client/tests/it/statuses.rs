@@ -1,0 +1,79 @@
+//! A sentence for each answer that is no WebSocket.
+
+use testing::run;
+
+use crate::{EXE, answer, failed, listen, text};
+
+/// What the client says of a server that answers with this.
+async fn said_of(response: &str) -> String {
+    let (listener, address) = listen().await;
+    let url = format!("ws://{address}");
+    let arguments = [url.as_str()];
+    let (output, _) = tokio::join!(run(EXE, &arguments, "Ada\n"), answer(&listener, response));
+    failed(&output, &url);
+    text(&output.stderr).replace(&url, "URL")
+}
+
+#[tokio::test]
+async fn each_status_has_its_remedy() {
+    for (head, says) in [
+        ("401 x", "URL answered 401 Unauthorized instead of a WebSocket; log in as in ws://"),
+        ("403 x", "URL answered 403 Forbidden instead of a WebSocket; it refuses this client"),
+        ("404 x", "URL answered 404 Not Found instead of a WebSocket; is it the right path?"),
+        (
+            "429 x\r\nRetry-After: 7",
+            "URL answered 429 Too Many Requests instead of a WebSocket; try again in 7 s",
+        ),
+        ("503 x", "URL answered 503 Service Unavailable instead of a WebSocket; try again later"),
+        ("200 OK", "URL answered 200 OK instead of a WebSocket; it is a web server"),
+        ("302 x", "URL answered 302 Found instead of a WebSocket; it does not say where"),
+        ("500 x", "URL answered 500 Internal Server Error instead of a WebSocket; the fault is"),
+        ("599 x", "URL answered 599 an unknown status instead of a WebSocket; the fault is"),
+        ("426 x", "URL answered 426 Upgrade Required instead of a WebSocket; is it the right port"),
+    ] {
+        let said = said_of(&format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n")).await;
+        assert!(said.starts_with(says), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
+    let plain =
+        "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nfull\u{1b}\nup\n";
+    let said = said_of(plain).await;
+    assert!(said.ends_with("try again later (it says: full\\u{1b})\n"), "{said}");
+
+    let tls = "HTTP/1.1 400 x\r\nContent-Type: text/plain\r\n\r\nThis port speaks TLS.\n";
+    let said = said_of(tls).await;
+    assert_eq!(
+        said,
+        "URL answered 400 Bad Request instead of a WebSocket: This port speaks TLS.\n"
+    );
+
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!DOCTYPE html><title>Hello";
+    let said = said_of(page).await;
+    assert!(!said.contains("DOCTYPE"), "{said}");
+
+    let chunked = "HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nno, no\r\n0\r\n\r\n";
+    let said = said_of(chunked).await;
+    assert!(!said.contains('5'), "{said}");
+
+    let long = format!("HTTP/1.1 403 x\r\n\r\n{}", "x".repeat(5_000));
+    assert!(said_of(&long).await.len() < 500);
+}
+
+#[tokio::test]
+async fn what_is_no_http_1_1_is_said_so() {
+    for (answer, says) in [
+        ("HTTP/1.0 200 OK\r\n\r\n", "but HTTP/1.0 as simple web servers do"),
+        (
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "URL does not speak WebSocket, nor HTTP; is it the right port?",
+        ),
+        ("", "URL does not speak WebSocket: it hung up; is it the right port?"),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "URL does not speak WebSocket ("),
+    ] {
+        let said = said_of(answer).await;
+        assert!(said.contains(says), "{said}");
+    }
+}

@@ -1,0 +1,78 @@
+//! How messages and close codes are printed: one line each.
+
+use std::fmt::Write;
+
+use common::text::printable;
+use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+
+/// What came. Text has its control characters escaped, binary is hexadecimal after its length.
+pub fn received(message: &Message) -> String {
+    match message {
+        Message::Text(text) => format!("< {}", printable(text)),
+        message => {
+            let data = message.clone().into_data();
+            let mut line = format!("< {} bytes:", data.len());
+            for byte in &data {
+                _ = write!(line, " {byte:02x}");
+            }
+            line
+        }
+    }
+}
+
+/// How the server closed: the code, its name, and the reason if there is one.
+pub fn closed_by_server(frame: Option<&CloseFrame>) -> String {
+    let Some(frame) = frame else {
+        return "closed by the server: no code".to_owned();
+    };
+    let code = u16::from(frame.code);
+    let mut line = format!("closed by the server: {code}, {}", name(code));
+    if !frame.reason.is_empty() {
+        _ = write!(line, ": {}", printable(&frame.reason));
+    }
+    line
+}
+
+/// The names of RFC 6455, section 7.4.1, and of IANA's registry, as Python `websockets` has them.
+fn name(code: u16) -> &'static str {
+    match code {
+        1000 => "OK",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1007 => "invalid frame payload data",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1010 => "mandatory extension",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        3000..=3999 => "registered",
+        4000..=4999 => "private use",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_and_binary_is_hexadecimal_after_its_length() {
+        assert_eq!(received(&Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n");
+        assert_eq!(received(&Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff");
+        assert_eq!(received(&Message::binary(vec![])), "< 0 bytes:");
+    }
+
+    #[test]
+    fn a_close_has_its_code_its_name_and_its_reason() {
+        let closed = |code: u16, reason: &'static str| {
+            closed_by_server(Some(&CloseFrame { code: code.into(), reason: reason.into() }))
+        };
+        assert_eq!(closed(1001, ""), "closed by the server: 1001, going away");
+        assert_eq!(closed(4321, "no\n"), "closed by the server: 4321, private use: no\\n");
+        assert_eq!(closed_by_server(None), "closed by the server: no code");
+    }
+}

@@ -1,0 +1,86 @@
+//! Headers, origin, subprotocols.
+
+use testing::soon;
+use tokio_tungstenite::accept_hdr_async;
+use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use crate::{EXE, ended, listen};
+
+/// Runs talk with these flags, and returns what it asked for.
+#[allow(clippy::result_large_err, reason = "the library's callback")]
+async fn asked(flags: &[&str], chosen: Option<&'static str>) -> (std::process::Output, Request) {
+    let (listener, url) = listen().await;
+    let arguments = [&[url.as_str(), "--wait", "0"], flags].concat();
+    let server = async {
+        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let mut asked = None;
+        let answer = |request: &Request, mut response: Response| {
+            asked = Some(request.clone());
+            if let Some(name) = chosen {
+                response.headers_mut().insert("Sec-WebSocket-Protocol", name.parse().unwrap());
+            }
+            Ok::<_, ErrorResponse>(response)
+        };
+        let socket = accept_hdr_async(stream, answer).await;
+        if let Ok(mut socket) = socket {
+            while let Some(Ok(_)) = futures_util::StreamExt::next(&mut socket).await {}
+        }
+        asked.unwrap()
+    };
+    tokio::join!(testing::run(EXE, &arguments, ""), server)
+}
+
+#[tokio::test]
+async fn headers_origin_and_subprotocols_are_sent_as_given() {
+    let (output, request) = asked(
+        &[
+            "--header",
+            "Cookie: a=1; b=2",
+            "--header",
+            "X-One:1",
+            "--header=X-One: 2",
+            "--origin",
+            "https://example.com",
+            "--subprotocol",
+            "chat",
+            "--subprotocol",
+            "echo",
+        ],
+        Some("echo"),
+    )
+    .await;
+    assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
+    let headers = request.headers();
+    assert_eq!(headers["cookie"], "a=1; b=2");
+    assert_eq!(headers.get_all("x-one").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(headers["origin"], "https://example.com");
+    assert_eq!(headers["sec-websocket-protocol"], "chat, echo");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_subprotocol_that_was_asked_for_is_one_sentence() {
+    let (output, _) = asked(&["--subprotocol", "chat"], None).await;
+    let (status, _, says) = ended(&output);
+    assert!(says.contains("speaks no subprotocol that was asked for"), "{says}");
+    assert_eq!(status, Some(1));
+}
+
+#[tokio::test]
+async fn a_flag_that_makes_no_sense_is_refused() {
+    for flags in [
+        ["--header", "no colon"],
+        ["--header", "sp ace: 1"],
+        ["--header", "X: \u{1}"],
+        ["--subprotocol", "a,b"],
+        ["--ping-interval", "-1"],
+        ["--wait", "soon"],
+    ] {
+        let arguments = ["ws://localhost:1", flags[0], flags[1]];
+        let output = testing::run(EXE, &arguments, "").await;
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+    }
+    let output = testing::run(EXE, &["http://localhost:1", "--reconnect"], "").await;
+    let (status, _, says) = ended(&output);
+    assert!(says.contains("is not a WebSocket's URL"), "{says}");
+    assert_eq!(status, Some(1));
+}

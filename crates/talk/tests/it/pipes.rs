@@ -1,0 +1,239 @@
+//! Lines in, lines out, and what the exit status says.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use testing::soon;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Message, Utf8Bytes};
+
+use crate::{Server, accept, converse, ended, listen, start};
+
+async fn heard(socket: &mut Server) -> Message {
+    soon("a message", socket.next()).await.unwrap().unwrap()
+}
+
+/// Closes with this code, and waits for the end.
+async fn close(socket: &mut Server, code: u16, reason: &'static str) {
+    let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
+    socket.close(Some(frame)).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+#[tokio::test]
+async fn a_line_is_a_text_message_and_what_comes_is_a_line() {
+    let (output, ()) = converse(&[], "Ada\r\n\nZo\u{eb} without an end", async |socket| {
+        for line in ["Ada", "", "Zo\u{eb} without an end"] {
+            assert_eq!(heard(socket).await, Message::text(line));
+        }
+        for message in [
+            Message::text("Hello Ada!"),
+            Message::text("\u{1b}[2Jgone\ntwo"),
+            Message::binary(vec![0, 0x81, 0xff]),
+            Message::text(""),
+        ] {
+            socket.send(message).await.unwrap();
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let lines = "< Hello Ada!\n< \\u{1b}[2Jgone\\ntwo\n< 3 bytes: 00 81 ff\n< \n";
+    assert_eq!(ended(&output), (Some(0), lines, "closed by the server: 1000, OK\n"));
+}
+
+#[tokio::test]
+async fn the_exit_status_tells_a_clean_close_from_another() {
+    for (code, reason, status, says) in [
+        (1000, "", 0, "closed by the server: 1000, OK\n"),
+        (1001, "", 0, "closed by the server: 1001, going away\n"),
+        (1003, "", 1, "closed by the server: 1003, unsupported data\n"),
+        (1008, "no\u{1b}", 1, "closed by the server: 1008, policy violation: no\\u{1b}\n"),
+        (1011, "", 1, "closed by the server: 1011, internal error\n"),
+        (4000, "bye", 1, "closed by the server: 4000, private use: bye\n"),
+    ] {
+        let (output, ()) =
+            converse(&[], "Ada\n", async |socket| close(socket, code, reason).await).await;
+        assert_eq!(ended(&output), (Some(status), "", says));
+    }
+    let (output, ()) = converse(&[], "Ada\n", async |socket| {
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    assert_eq!(ended(&output), (Some(0), "", "closed by the server: no code\n"));
+}
+
+#[tokio::test]
+async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1() {
+    let (listener, url) = listen().await;
+    drop(listener);
+    let output = testing::run(crate::EXE, &[&url], "").await;
+    let says = format!("cannot connect to {url}: connection refused; start the server first\n");
+    assert_eq!(ended(&output), (Some(1), "", says.as_str()));
+
+    let (output, ()) = converse(&[], "Ada\n", async |socket| _ = heard(socket).await).await;
+    let (status, _, says) = ended(&output);
+    assert!(says.contains("ended the connection without closing it"), "{says}");
+    assert_eq!((status, says.lines().count()), (Some(1), 1));
+
+    let (output, code) = converse(&["--max-size", "10"], "Ada\n", async |socket| {
+        heard(socket).await;
+        socket.send(Message::text("12345678901")).await.unwrap();
+        heard(socket).await
+    })
+    .await;
+    let (status, _, says) = ended(&output);
+    assert!(says.contains("sent a message of 11 bytes, and 10 is the most"), "{says}");
+    assert_eq!(status, Some(1));
+    assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Size, .. }))));
+}
+
+#[tokio::test]
+async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
+    let (output, (code, took)) = converse(&["--wait", "0.4"], "Ada\n", async |socket| {
+        heard(socket).await;
+        // Each of them within the wait, all of them beyond it.
+        for n in 0..4 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            socket.send(Message::text(n.to_string())).await.unwrap();
+        }
+        let last = Instant::now();
+        (heard(socket).await, last.elapsed().as_secs_f64())
+    })
+    .await;
+    assert_eq!(ended(&output), (Some(0), "< 0\n< 1\n< 2\n< 3\n", "closed: 1000, OK\n"));
+    assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+    assert!((0.3..5.0).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_once() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--wait", "0"]);
+    let mut socket = accept(&listener).await;
+    let mut input = talk.stdin.take().unwrap();
+    let mut output = BufReader::new(talk.stdout.take().unwrap()).lines();
+    for line in ["one", "two"] {
+        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        assert_eq!(heard(&mut socket).await, Message::text(line));
+        socket.send(Message::text(line)).await.unwrap();
+        let printed = soon("a line", output.next_line()).await.unwrap();
+        assert_eq!(printed, Some(format!("< {line}")));
+    }
+    drop(input);
+    assert!(matches!(heard(&mut socket).await, Message::Close(_)));
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    assert!(soon("the end", talk.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
+    // Neither side may wait for the other one to read first.
+    let lines = format!("{}\n", "x".repeat(50_000)).repeat(400);
+    let (output, ()) = converse(&["--wait", "20"], &lines, async |socket| {
+        for _ in 0..400 {
+            // A failure shows in what talk says.
+            let Some(Ok(line)) = socket.next().await else { return };
+            _ = socket.send(line).await;
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, stdout, said) = ended(&output);
+    assert_eq!((status, said), (Some(0), "closed by the server: 1000, OK\n"));
+    assert_eq!(stdout.lines().count(), 400);
+    assert!(stdout.lines().all(|line| line.len() == 50_002));
+}
+
+#[tokio::test]
+async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+    let (output, code) = converse(&[], b"Ada\nJos\xe9\n", async |socket| {
+        assert_eq!(heard(socket).await, Message::text("Ada"));
+        heard(socket).await
+    })
+    .await;
+    let (status, _, says) = ended(&output);
+    assert!(says.starts_with("line 2 of the input is not UTF-8"), "{says}");
+    assert_eq!(status, Some(1));
+    assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+}
+
+#[tokio::test]
+async fn when_nobody_reads_its_output_any_more_it_closes() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url]);
+    let mut socket = accept(&listener).await;
+    drop(talk.stdout.take());
+    let closed = loop {
+        socket.send(Message::text("anybody?")).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(10), socket.next()).await;
+        if let Ok(message) = answer {
+            break message;
+        }
+    };
+    assert!(matches!(closed, Some(Ok(Message::Close(Some(_))))), "{closed:?}");
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    assert!(soon("the end", talk.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_reader_who_is_slow_loses_nothing() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--wait", "0.2"]);
+    let mut socket = accept(&listener).await;
+    drop(talk.stdin.take());
+    let sent = tokio::spawn(async move {
+        for n in 0..20_000 {
+            socket.feed(Message::text(format!("{n:1000}"))).await.unwrap();
+        }
+        socket.flush().await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    // Far longer than it takes to fill every buffer on the way.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!sent.is_finished());
+    let output = soon("the end", talk.wait_with_output()).await.unwrap();
+    let (status, stdout, _) = ended(&output);
+    assert_eq!((status, stdout.lines().count()), (Some(0), 20_000));
+    soon("the server", sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn time_stands_before_each_line_when_it_is_asked_for() {
+    let (output, ()) = converse(&["--time"], "", async |socket| {
+        socket.send(Message::text("tick")).await.unwrap();
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (_, stdout, stderr) = ended(&output);
+    for line in [stdout, stderr] {
+        let (time, _) = line.split_once(' ').unwrap();
+        let digits: String =
+            time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(digits, "00:00:00.000Z", "{line}");
+    }
+    assert!(stdout.ends_with("Z < tick\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn with_the_time_goes_the_latency_of_the_last_ping() {
+    let flags = ["--time", "--ping-interval", "0.1"];
+    let (output, ()) = converse(&flags, "", async |socket| {
+        let ping = heard(socket).await;
+        assert_eq!(ping, Message::Ping("".into()));
+        // The pong goes out with the flush.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        socket.flush().await.unwrap();
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, _, said) = ended(&output);
+    assert_eq!(status, Some(0));
+    let latency = said.split_once("latency of the last ping: ").unwrap().1;
+    let latency: f64 = latency.split_once(" ms").unwrap().0.parse().unwrap();
+    assert!((25.0..5_000.0).contains(&latency), "{said}");
+}

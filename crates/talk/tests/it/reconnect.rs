@@ -1,0 +1,47 @@
+//! A server that goes and comes back.
+
+use futures_util::{SinkExt, StreamExt};
+use testing::soon;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tungstenite::Message;
+
+use crate::{accept, listen, start};
+
+#[tokio::test]
+async fn it_comes_back_after_a_kill_and_says_each_try() {
+    let (listener, url) = listen().await;
+    let address = listener.local_addr().unwrap();
+    let mut talk = start(&[&url, "--reconnect", "--wait", "0"]);
+    let mut input = talk.stdin.take().unwrap();
+    let mut said = BufReader::new(talk.stderr.take().unwrap()).lines();
+    let mut next = async || soon("a line", said.next_line()).await.unwrap().unwrap();
+
+    let socket = accept(&listener).await;
+    drop((socket, listener));
+    assert!(next().await.contains("ended the connection without closing it"));
+    let pause = next().await;
+    assert!(pause.starts_with("trying again in ") && pause.ends_with(" s"), "{pause}");
+    // At least one try finds nobody there.
+    assert!(next().await.contains("connection refused"));
+    assert!(next().await.starts_with("trying again in "));
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    let mut socket = accept(&listener).await;
+    input.write_all(b"still me\n").await.unwrap();
+    let heard = soon("a message", socket.next()).await.unwrap().unwrap();
+    assert_eq!(heard, Message::text("still me"));
+
+    // A close is no reason to stay away either.
+    socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    let mut socket = accept(&listener).await;
+    socket.send(Message::text("welcome back")).await.unwrap();
+    drop(input);
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    let output = soon("the end", talk.wait_with_output()).await.unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"< welcome back\n");
+}

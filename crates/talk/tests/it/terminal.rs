@@ -1,0 +1,141 @@
+//! Prompt, editing, and lines that come meanwhile.
+
+use std::time::Instant;
+
+use futures_util::{SinkExt, StreamExt};
+use rustix::termios::LocalModes;
+use testing::soon;
+use tokio::io::AsyncReadExt;
+use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::pty::Terminal;
+use crate::{Server, accept, listen};
+
+/// talk at a prompt, and the server's side of its connection.
+async fn connected(flags: &[&str]) -> (Terminal, Server) {
+    let (listener, url) = listen().await;
+    let terminal = Terminal::start(&[&[url.as_str()], flags].concat());
+    let socket = accept(&listener).await;
+    terminal
+        .shows(&["connected; type a line and press Enter to send it, Ctrl-D to leave", ">"])
+        .await;
+    (terminal, socket)
+}
+
+async fn heard(socket: &mut Server) -> Message {
+    soon("a message", socket.next()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_line_that_comes_while_one_types_tears_nothing() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    terminal.press("half a li");
+    terminal.shows(&["> half a li"]).await;
+    socket.send(Message::text("news")).await.unwrap();
+    terminal.shows(&["< news", "> half a li"]).await;
+    assert_eq!(terminal.cursor(), 11);
+    socket.send(Message::binary(vec![1, 2])).await.unwrap();
+    terminal.shows(&["< news", "< 2 bytes: 01 02", "> half a li"]).await;
+    terminal.press("ne\r");
+    assert_eq!(heard(&mut socket).await, Message::text("half a line"));
+    terminal.shows(&["< 2 bytes: 01 02", "> half a line", ">"]).await;
+
+    // Also when what is typed, and what comes, are longer than the screen is wide.
+    let (typed, news) = ("y".repeat(70), "n".repeat(70));
+    terminal.press(&typed);
+    terminal.shows_unbroken(&format!("> {typed}")).await;
+    socket.send(Message::text(news.clone())).await.unwrap();
+    terminal.shows_unbroken(&format!("< {news}> {typed}")).await;
+    terminal.press("!\r");
+    assert_eq!(heard(&mut socket).await, Message::text(typed + "!"));
+}
+
+#[tokio::test]
+async fn a_line_can_be_edited_and_called_back() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    // Left twice, an insertion, a backspace; then the end.
+    terminal.press("Zo\u{eb}!\u{1b}[D\u{1b}[Dxy\u{7f}\u{5} \u{1f980}\r");
+    assert_eq!(heard(&mut socket).await, Message::text("Zox\u{eb}! \u{1f980}"));
+    terminal.press("second\r");
+    assert_eq!(heard(&mut socket).await, Message::text("second"));
+    // Up twice, and down.
+    terminal.press("\u{1b}[A\u{1b}[A");
+    terminal.shows(&["> Zox\u{eb}! \u{1f980}"]).await;
+    terminal.press("\u{1b}[B\r");
+    assert_eq!(heard(&mut socket).await, Message::text("second"));
+    // What was typed is taken away up to its start; an empty line is a message.
+    terminal.press("away\u{15}\r");
+    assert_eq!(heard(&mut socket).await, Message::text(""));
+}
+
+#[tokio::test]
+async fn ctrl_d_and_ctrl_c_close_with_1000() {
+    for keys in ["\u{4}", "half\u{3}"] {
+        let (mut terminal, mut socket) = connected(&[]).await;
+        terminal.press(keys);
+        let last = heard(&mut socket).await;
+        assert!(matches!(last, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+        while let Some(Ok(_)) = socket.next().await {}
+        drop(socket);
+        assert_eq!(terminal.ended().await, Some(0));
+        terminal.shows_unbroken("closed: 1000, OK").await;
+    }
+}
+
+#[tokio::test]
+async fn when_the_server_closes_the_terminal_is_as_it_was_and_the_last_lines_are_there() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    terminal.press("half");
+    terminal.shows(&["> half"]).await;
+    assert!(!terminal.mode().local_modes.contains(LocalModes::ICANON));
+    for news in ["one", "two", "three"] {
+        socket.feed(Message::text(news)).await.unwrap();
+    }
+    socket.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    assert_eq!(terminal.ended().await, Some(0));
+    terminal
+        .shows(&["< one", "< two", "< three", "closed by the server: 1001, going away", "> half"])
+        .await;
+    assert!(terminal.mode().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+    assert_eq!(terminal.cursor(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_the_terminal_as_it_was() {
+    let (listener, url) = listen().await;
+    drop(listener);
+    let mut terminal = Terminal::start(&[&url]);
+    assert_eq!(terminal.ended().await, Some(1));
+    terminal
+        .shows(&[&format!("cannot connect to {url}: connection refused; start the server first")])
+        .await;
+    assert!(terminal.mode().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[tokio::test]
+async fn it_comes_back_at_a_terminal_too() {
+    let (listener, url) = listen().await;
+    let mut terminal = Terminal::start(&[&url, "--reconnect"]);
+    drop(accept(&listener).await);
+    let mut again = accept(&listener).await;
+    terminal.press("back?\r");
+    assert_eq!(heard(&mut again).await, Message::text("back?"));
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_at_once_when_the_server_does_not_answer() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    terminal.press("\u{3}");
+    // Its close frame is read and never answered.
+    let mut closed = [0; 8];
+    soon("a close", socket.get_mut().read_exact(&mut closed)).await.unwrap();
+    let began = Instant::now();
+    terminal.interrupt();
+    assert_eq!(terminal.ended().await, Some(1));
+    assert!(began.elapsed().as_secs() < 5);
+    assert!(terminal.mode().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+}

@@ -1,0 +1,84 @@
+//! `wss://`: what it trusts, and without the feature what to build.
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn without_the_feature_it_says_what_to_build() {
+    for arguments in [
+        &["wss://localhost:1"][..],
+        &["WSS://localhost:1", "--reconnect"],
+        &["ws://localhost:1", "--ca", "x.pem"],
+        &["ws://localhost:1", "--insecure"],
+    ] {
+        let output = testing::run(crate::EXE, arguments, "").await;
+        let says = "this talk was built without TLS; build it with: \
+                    cargo run -p talk --features tls -- wss://…\n";
+        assert_eq!(crate::ended(&output), (Some(1), "", says));
+    }
+}
+
+#[cfg(feature = "make-cert")]
+mod with_tls {
+    use std::path::{Path, PathBuf};
+
+    use common::tls;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+    use tungstenite::Message;
+
+    use crate::proxies::{real, talk_by};
+    use crate::{EXE, ended};
+
+    /// A greeting server that proves itself by this file, and its URL by this name.
+    async fn serve(pem: &Path, host: &str) -> String {
+        let acceptor = tls::acceptor(pem, "localhost").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let Ok(mut socket) = accept_async(stream).await else { continue };
+                _ = socket.send(Message::text("encrypted")).await;
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+        });
+        format!("wss://{host}:{port}")
+    }
+
+    fn made(name: &str) -> PathBuf {
+        let pem = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).join("localhost.pem");
+        tls::make(&pem).unwrap();
+        pem
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_checked_against_the_file_or_the_system_or_loudly_not_at_all() {
+        let pem = made("trusted");
+        let url = serve(&pem, "localhost").await;
+        let flags = ["--wait", "0.2", "--ca", pem.to_str().unwrap()];
+        let output = testing::run(EXE, &[&[url.as_str()], &flags[..]].concat(), "").await;
+        assert_eq!(ended(&output), (Some(0), "< encrypted\n", "closed: 1000, OK\n"));
+
+        let output = testing::run(EXE, &[&url], "").await;
+        let (status, stdout, says) = ended(&output);
+        assert!(says.contains("is not one this client trusts; name the file"), "{says}");
+        assert_eq!((status, stdout), (Some(1), ""));
+
+        let output = testing::run(EXE, &[&url, "--insecure", "--wait", "0.2"], "").await;
+        let (status, stdout, says) = ended(&output);
+        assert!(says.starts_with("WARNING: --insecure checks no certificate; anyone"), "{says}");
+        assert_eq!((status, stdout), (Some(0), "< encrypted\n"));
+    }
+
+    #[tokio::test]
+    async fn a_wss_conversation_goes_through_a_real_proxy() {
+        let pem = made("proxied");
+        let url = serve(&pem, "localhost").await;
+        let arguments = [&url, "--wait", "0.2", "--ca", pem.to_str().unwrap()];
+        for (_proxy, port, scheme) in real().await {
+            let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
+            let output = talk_by(&proxy, &arguments).await;
+            assert_eq!(ended(&output), (Some(0), "< encrypted\n", "closed: 1000, OK\n"));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+"""What crates/chat-server/deploy says, under the real systemd-analyze and the real nginx."""
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from programs import ROOT
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+DEPLOY = ROOT / "crates/chat-server/deploy"
+ORIGIN = "https://chat.example"
+LINES = 150  # of each of three who talk
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def command_of_unit():
+    """The command line in the unit."""
+    unit = (DEPLOY / "chat-server.service").read_text().replace("\\\n", " ")
+    return re.search(r"^ExecStart=(.*)$", unit, re.M)[1].split()
+
+
+def test_systemd_takes_the_unit_and_finds_little_that_it_exposes(binaries, tmp_path):
+    unit = tmp_path / "chat-server.service"
+    text = (DEPLOY / "chat-server.service").read_text()
+    assert "/usr/local/bin/chat-server" in text
+    unit.write_text(text.replace("/usr/local/bin/chat-server", binaries["chat-server"]))
+    verify = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60)
+    assert (verify.returncode, verify.stdout + verify.stderr) == (0, "")
+    # 15 is 1.5 of 10; without its hardening the unit has 9.6.
+    security = ["systemd-analyze", "security", "--offline=true", "--threshold=15", unit]
+    assert subprocess.run(security, capture_output=True, timeout=60).returncode == 0
+    unit.write_text(re.sub(r"^(Protect|Restrict|Capability|SystemCall|Private).*\n", "", unit.read_text(), flags=re.M))
+    assert subprocess.run(security, capture_output=True, timeout=60).returncode != 0
+
+
+class Site:
+    """nginx with TLS before two places for a chat server."""
+
+    def __init__(self, start, binary, folder):
+        self.start, self.binary, self.data = start, binary, folder / "data"
+        self.port, self.places = free_port(), [free_port(), free_port()]
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+             "-subj", "/CN=chat.example", "-addext", "subjectAltName=DNS:chat.example", "-keyout", key, "-out", certificate],
+            check=True, capture_output=True, timeout=60,
+        )
+        self.trust = ssl.create_default_context(cafile=certificate)
+        site = (DEPLOY / "nginx.conf").read_text()
+        for old, new in [("listen 443 ", f"listen 127.0.0.1:{self.port} "), ("/etc/ssl/chat.example.pem", certificate),
+                         ("/etc/ssl/private/chat.example.pem", key),
+                         ("127.0.0.1:7890", f"127.0.0.1:{self.places[0]}"), ("127.0.0.1:7891", f"127.0.0.1:{self.places[1]}")]:
+            assert old in site, f"nginx.conf does not say {old}"
+            site = site.replace(old, str(new))
+        (folder / "nginx.conf").write_text(site)
+        self.nginx = start("nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr", "-g",
+                           f"daemon off; pid {folder}/nginx.pid;")
+
+    def serve(self, place, *more):
+        """Starts a server at one of the two places, with the flags of the unit and more."""
+        flags = command_of_unit()[2:]
+        flags[flags.index("--data") + 1] = self.data
+        return self.start(self.binary, f"127.0.0.1:{self.places[place]}", *flags, *more)
+
+    def token(self, name):
+        command = [self.binary, "--data", self.data, "--allow-origin", ORIGIN, "--invite", name]
+        link = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        return re.fullmatch(rf"{ORIGIN}/rooms/lobby#(\S+)\n", link)[1]
+
+    def get(self, path, **headers):
+        """The status and the headers of an answer over https."""
+        class Here(urllib.request.HTTPSHandler):
+            def https_open(here, request):
+                def connection(host, **options):
+                    made = http.client.HTTPSConnection("chat.example", self.port, context=self.trust, timeout=10)
+                    made._create_connection = lambda _, *rest, **more: socket.create_connection(("127.0.0.1", self.port), 10)
+                    return made
+                return here.do_open(connection, request)
+
+        request = urllib.request.Request(ORIGIN + path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        try:
+            answer = urllib.request.build_opener(Here, urllib.request.ProxyHandler({})).open(request, timeout=10)
+        except urllib.error.HTTPError as refused:
+            answer = refused
+        return answer.status, answer.headers
+
+    def connect(self, token, query="", origin=ORIGIN):
+        return connect(
+            f"wss://chat.example/rooms/lobby{query}", sock=socket.create_connection(("127.0.0.1", self.port), 10),
+            ssl=self.trust, origin=origin, additional_headers={"Cookie": f"chat={token}"}, open_timeout=10, proxy=None,
+        )
+
+    def is_ready(self):
+        limit = time.monotonic() + 10
+        while self.get("/readyz")[0] != 200:
+            assert time.monotonic() < limit, "the site does not become ready"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def site(start, binaries, tmp_path):
+    return Site(start, binaries["chat-server"], tmp_path)
+
+
+def test_over_https_the_cookie_is_secure_and_only_the_sites_own_page_is_let_in(site):
+    site.serve(0).is_ready()
+    site.is_ready()
+    token = site.token("Ada")
+    status, headers = site.get("/rooms/lobby", Authorization=f"Bearer {token}")
+    assert (status, headers["Set-Cookie"].endswith("; HttpOnly; SameSite=Strict; Secure")) == (200, True)
+    with site.connect(token) as ada:
+        assert json.loads(ada.recv(10)) == {"type": "hello", "name": "Ada"}
+    for origin in ("https://evil.example", "http://localhost:7890", "null"):
+        with pytest.raises(InvalidStatus, match="403"):
+            site.connect(token, origin=origin)
+
+
+class Page:
+    """Does what web/chat.html does: comes back, says what it has, says again what was not heard."""
+
+    def __init__(self, site, name):
+        self.site, self.name, self.token = site, name, site.token(name)
+        self.heard, self.gaps, self.returns, self.sent = [], 0, -1, 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        limit = time.monotonic() + 60
+        while len(self.heard) < 3 * LINES and time.monotonic() < limit:
+            try:
+                query = f"?since={self.heard[-1][0]}" if self.heard else ""
+                with self.site.connect(self.token, query) as socket:
+                    self.returns += 1
+                    self.talk(socket)
+            except (ConnectionClosed, InvalidStatus, OSError):
+                time.sleep(0.05)
+
+    def talk(self, socket):
+        while len(self.heard) < 3 * LINES:
+            event = json.loads(socket.recv(20))
+            self.gaps += event["type"] == "gap"
+            if event["type"] == "message":
+                self.heard.append((event["number"], event["name"], event["text"]))
+                if event["name"] == self.name and event["text"] == str(self.sent):
+                    self.sent += 1
+                    time.sleep(0.005)
+            if event.get("name") == self.name and self.sent < LINES:
+                socket.send(json.dumps({"id": str(self.sent), "text": str(self.sent)}))
+
+
+def test_at_a_rolling_restart_the_pages_move_without_a_lost_message(site):
+    old = site.serve(0, "--rate", "1000").is_ready()
+    site.is_ready()
+    pages = [Page(site, name) for name in ("Ada", "Bob", "Eve")]
+    for place in (1, 0):
+        target = pages[0].sent + LINES // 4
+        limit = time.monotonic() + 20
+        while pages[0].sent < target and time.monotonic() < limit:
+            time.sleep(0.01)
+        new = site.serve(place, "--rate", "1000")
+        assert old.stop() == 0
+        old = new.is_ready()
+        site.is_ready()
+    for page in pages:
+        page.thread.join(60)
+    assert [page.returns for page in pages] == [2, 2, 2]
+    assert pages[0].heard == pages[1].heard == pages[2].heard
+    assert sorted(text for _, _, text in pages[0].heard) == sorted(str(n) for n in range(LINES) for _ in pages)
+    assert [page.gaps for page in pages] == [0, 0, 0]
+    numbers = [number for number, _, _ in pages[0].heard]
+    assert numbers == sorted(set(numbers))

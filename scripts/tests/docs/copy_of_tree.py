@@ -1,0 +1,52 @@
+"""A copy of the tree below target/, in which the changes that the texts propose are made and run.
+It has a target folder of its own and is kept from one try to the next, so that cargo builds only
+what has changed."""
+
+import os
+import shutil
+
+from session import Session
+from tree import patched
+
+
+class Copy:
+    def __init__(self, tree, root):
+        self.tree, self.root = tree, root
+
+    def restore(self):
+        """Undoes every change, and removes what the programs have made."""
+        for folder, folders, files in os.walk(self.root):
+            if folder == str(self.root) and "target" in folders:
+                folders.remove("target")
+            for file in files:
+                path = os.path.join(folder, file)
+                if os.path.relpath(path, self.root) not in self.tree.paths:
+                    os.unlink(path)
+        for name in self.tree.files:
+            original, file = self.tree.root / name, self.root / name
+            if not file.exists() or file.read_bytes() != original.read_bytes():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(original, file)  # not its time: cargo builds again what is newer
+                shutil.copymode(original, file)
+
+    def run(self, blocks, ports, **limits):
+        """Makes the changes of a try and runs what stands below them."""
+        shown = any(block.output or "the server also prints" in block.marks for block in blocks)
+        assert shown, "the try shows what happens: an sh fence with a text fence after it"
+        self.restore()
+        session = Session(self.root, ports, {"CARGO_TARGET_DIR": str(self.root / "target")}, **limits)
+        ran = False
+        try:
+            for block in blocks:
+                if name := block.marks.get("patch"):
+                    assert not ran, "the try ends before the next one begins: <!-- end of try -->"
+                    assert name in self.tree.files, f"there is no file {name}"
+                    file = self.root / name
+                    lines = patched(file.read_text(encoding="utf-8").split("\n"), block.lines)
+                    file.write_text("\n".join(lines), encoding="utf-8")
+                else:
+                    ran |= block.language == "sh"
+                    session.step(block)
+            session.stop(session.servers)
+        finally:
+            session.end()

@@ -1,0 +1,58 @@
+"""What the texts show and name is there: listings, links, tests, paths, packages, the table of flags."""
+
+import names
+import pytest
+from programs import ROOT
+from tree import Tree, check_listing
+
+TREE = Tree.of_git(ROOT)
+README = next(text for text in TREE.texts if text.name == "README.md")
+
+
+def each(found, wanted=lambda what: True):
+    """A parameter for each (text, line, what), but what stands twice in a line."""
+    places = {f"{text.name}:{line} {what}": (text, what) for text, line, what in found if wanted(what)}
+    return [pytest.param(*place, id=name) for name, place in places.items()]
+
+
+@pytest.fixture(scope="session")
+def servers(helps):
+    return {name: said for name, said in helps.items() if "[ADDRESS]" in said}
+
+
+@pytest.mark.parametrize("text", TREE.texts, ids=lambda text: text.name)
+def test_marks(text):
+    assert not text.problems
+
+
+FENCES = [(text, block) for text in TREE.texts for block in text.blocks if not block.word]
+
+
+@pytest.mark.parametrize("fence", [pytest.param(b, id=f"{t.name}:{b.line}") for t, b in FENCES])
+def test_listing(fence):
+    check_listing(fence, TREE)
+
+
+@pytest.mark.parametrize(
+    "text, link", each(((t, *link) for t in TREE.texts for link in t.links), names.is_in_tree)
+)
+def test_link(text, link):
+    names.check_link(link, text, TREE)
+
+
+SPANS = [(text, *span) for text in TREE.texts for span in text.spans]
+COMMANDS = [(text, *command) for text, block in FENCES if block.language == "sh" for command in block.commands()]
+
+
+@pytest.mark.parametrize("text, code", each([*SPANS, *COMMANDS], names.is_named))
+def test_name(text, code):
+    names.check_name(code, TREE)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row[0].strip("`")) for _, row in names.table(README)])
+def test_flag(row, servers):
+    names.check_flag(row, servers)
+
+
+def test_the_table_of_flags_has_all(servers):
+    names.check_table(README, servers)

@@ -1,0 +1,133 @@
+"""What the tests of the pages are given: a browser of each engine, servers, and stand-ins."""
+
+import functools
+import http.server
+import os
+import re
+import runpy
+import threading
+from pathlib import Path
+
+import pytest
+from programs import ROOT, Program
+
+pytest.register_assert_rewrite("pages.browsers")
+from pages.browsers import START, Browser  # noqa: E402
+from pages.fakes import WEB, Fake  # noqa: E402
+
+with_hashes = runpy.run_path(str(ROOT / "scripts" / "csp"))["with_hashes"]
+
+
+def pytest_collection_modifyitems(items):
+    """Where tests run side by side, each engine has a process of its own."""
+    for item in items:
+        if engine := getattr(item, "callspec", None) and item.callspec.params.get("running_browser"):
+            item.add_marker(pytest.mark.xdist_group(engine))
+
+
+@pytest.fixture(scope="session")
+def display(tmp_path_factory):
+    """A screen that nobody sees, for WebKit, which cannot do without."""
+    server = Program("Xvfb", "-displayfd", "1", "-screen", "0", "1400x1000x24", "-nolisten", "tcp")
+    os.environ["DISPLAY"] = f":{server.line()}"
+    yield
+    server.kill()
+
+
+@pytest.fixture(scope="session", params=START)
+def running_browser(request, tmp_path_factory, display):
+    browser = Browser(request.param, tmp_path_factory.mktemp(request.param))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(running_browser):
+    """A browser; its windows close with the test, and its console is then looked through."""
+    running_browser.problems()
+    running_browser.expected = None
+    yield running_browser
+    problems = running_browser.problems()
+    running_browser.clean()
+    expected = running_browser.expected
+    assert not [line for line in problems if not (expected and re.search(expected, line))], "the console is silent"
+
+
+@pytest.fixture
+def another_browser(running_browser, tmp_path):
+    """Starts one more browser of the same engine, with its own trust."""
+    started = []
+
+    def start(**options):
+        started.append(Browser(running_browser.engine, tmp_path, **options))
+        return started[-1]
+
+    yield start
+    for browser in started:
+        browser.quit()
+
+
+@pytest.fixture
+def program(start, binaries):
+    """Starts one of our servers, on a free port of 127.0.0.1 unless told otherwise."""
+
+    def program(name, address="127.0.0.1:0", *flags):
+        server = start(binaries.get(name, name), address, *flags).is_ready()
+        host = re.match(rb"listening on wss?://(.+):\d+\n", server.printed)[1].decode()
+        server.address = f"{host}:{server.port}"
+        server.page = f"{'https' if server.scheme == 'wss' else 'http'}://{server.address}/"
+        return server
+
+    return program
+
+
+@pytest.fixture
+def fake():
+    started = []
+
+    def start(page, talk, **options):
+        started.append(Fake(page, talk, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def as_file(tmp_path):
+    """The address of a page as a file; with a port, of one that looks for its server there."""
+
+    def as_file(name, port=None):
+        source = (WEB / f"{name}.html").read_text()
+        if port:
+            default = re.search(r'fileUrl = "ws://[^:]+:(\d+)/"', source)[1]
+            source = with_hashes(source.replace(f":{default}", f":{port}"))
+        path = tmp_path / f"{name}.html"
+        path.write_text(source)
+        return path.as_uri()
+
+    return as_file
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The source of axe-core."""
+    return Path(os.environ.get("AXE", ROOT / "target/node/node_modules/axe-core/axe.min.js")).read_text()
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """The address of a page that none of our servers has served."""
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/index.html").write_text("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>")
+    handler = functools.partial(Quiet, directory=tmp_path / "foreign")
+    with http.server.ThreadingHTTPServer(("127.0.0.4", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.4:{server.server_port}/"
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

@@ -1,0 +1,46 @@
+"""A stand-in for a server, which says what a test wants a page to hear."""
+
+import re
+import threading
+
+from programs import ROOT
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.sync.server import serve
+
+WEB = ROOT / "web"
+FRAME = b"""<!doctype html><title>Frame</title><link rel=icon href=data:,>
+<iframe src="/" style="width: 1280px; height: 740px; border: 0"></iframe>"""
+
+
+class Fake:
+    """A server that says what a test wants to hear: serves a page and gives each socket to `talk`."""
+
+    def __init__(self, page, talk, before=""):
+        self.asked = []
+        source = (WEB / page).read_text()
+        if before:  # What is to run before the page's own script, which its policy would not let in.
+            source = re.sub(r"<meta http-equiv.*?>\n", "", source, flags=re.S)
+            source = source.replace("<style>", f"<script>{before}</script><style>", 1)
+        page_itself = source.encode()
+
+        def answer(connection, request):
+            self.asked.append(request.path)
+            if "upgrade" in request.headers.get("Connection", "").lower():
+                return None
+            body = FRAME if request.path == "/frame" else page_itself
+            kind = Headers({"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))})
+            return Response(200, "OK", kind, body)
+
+        def handle(socket):
+            try:
+                talk(socket)
+            except Exception:  # A page may leave at any time.
+                pass
+
+        self.server = serve(handle, "127.0.0.1", 0, process_request=answer, compression=None)
+        self.page = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()

@@ -1,0 +1,206 @@
+"""web/chat.html in three browsers."""
+
+import re
+import socket
+import subprocess
+import threading
+from contextlib import suppress
+
+import pytest
+from pages.browsers import MARKUP, until
+from selenium.webdriver.common.keys import Keys
+
+REFUSED = re.compile(r"40[13]")  # A browser writes to its console what was refused.
+
+
+class Link:
+    """A port that leads to a server, until it is cut."""
+
+    def __init__(self, port):
+        self.server, self.up, self.pairs = port, True, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                if not self.up:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self.server))
+                self.pairs += [near, far]
+                for pair in [(near, far), (far, near)]:
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _carry(source, target):
+        with suppress(OSError):
+            while some := source.recv(1 << 16):
+                target.sendall(some)
+            target.shutdown(socket.SHUT_WR)
+
+    def cut(self):
+        self.up = False
+        for end in self.pairs:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def mend(self):
+        self.up = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()
+
+
+@pytest.fixture
+def chat(program, binaries, tmp_path):
+    """A chat server on a port of localhost, which says the link for a name, and starts again."""
+
+    class Chat:
+        def __init__(self):
+            self.server = program("chat-server", "localhost:0", "--data", tmp_path / "chat")
+
+        def link(self, name, origin=None, room="lobby"):
+            command = [binaries["chat-server"], "--data", tmp_path / "chat", "--invite", name, "--room", room]
+            link = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+            return link.replace("http://localhost:7890", origin or f"http://localhost:{self.server.port}")
+
+        def restart(self):
+            self.server.stop()
+            self.server = program("chat-server", f"localhost:{self.server.port}", "--data", tmp_path / "chat")
+
+    return Chat()
+
+
+@pytest.fixture
+def link(chat):
+    link = Link(chat.server.port)
+    yield link
+    link.close()
+
+
+def said(tab):
+    """Names and texts, as the reader sees them."""
+    return tab.run("""return [...document.querySelectorAll(".said li:not(.gap)")]
+        .map((line) => `${line.querySelector(".name").textContent}: ${line.querySelector("p").textContent}`)""")
+
+
+def say(tab, text):
+    tab.run("document.querySelector('input').value = arguments[0]", text)
+    tab.find("input").send_keys(Keys.ENTER)
+
+
+def hears(tab, *lines):
+    until("what was said", lambda: said(tab), list(lines), 20)
+
+
+def test_two_talk_one_loses_the_link_writes_and_comes_back_and_both_see_the_same(browser, chat, link):
+    ada = browser.open(chat.link("Ada")).connected()
+    bob = browser.open(chat.link("Bob", f"http://127.0.0.1:{link.port}")).connected()
+    ada.shows(".here", "2 here: Ada, Bob")
+    say(ada, "Hello Bob")
+    hears(bob, "Ada: Hello Bob")
+    say(bob, "Hello Ada")
+    hears(ada, "Ada: Hello Bob", "Bob: Hello Ada")
+    link.cut()
+    bob.shows(".status", "Connection lost")
+    ada.shows(".here", "1 here: Ada")
+    for text in ("Are you there?", "I cannot hear you"):
+        say(bob, text)
+    say(ada, "Bob is gone")
+    assert bob.run("return document.querySelectorAll('.unsent li').length") == 2
+    link.mend()
+    everything = ["Ada: Hello Bob", "Bob: Hello Ada", "Ada: Bob is gone", "Bob: Are you there?", "Bob: I cannot hear you"]
+    for tab in (ada, bob):
+        hears(tab, *everything)
+        assert tab.run("return document.querySelectorAll('.unsent li, .gap').length") == 0
+
+
+def test_nothing_is_lost_and_nothing_comes_twice_when_the_server_starts_again(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    say(ada, "before")
+    hears(ada, "Ada: before")
+    chat.server.kill()
+    ada.shows(".status", "Connection lost")
+    say(ada, "meanwhile")
+    chat.restart()
+    hears(ada, "Ada: before", "Ada: meanwhile")
+    ada.connected(20)
+    fresh = browser.open(chat.link("Ada"))
+    hears(fresh, "Ada: before", "Ada: meanwhile")
+
+
+def test_who_says_too_much_is_made_to_wait_and_all_of_it_arrives_in_order(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    for n in range(12):
+        say(ada, f"{n}")
+    hears(ada, *(f"Ada: {n}" for n in range(12)))
+    assert ada.text(".notice") == ""
+
+
+def test_the_newest_line_is_seen_unless_one_reads_older_ones(browser, chat):
+    ada, bob = browser.open(chat.link("Ada")).connected(), browser.open(chat.link("Bob", f"http://127.0.0.1:{chat.server.port}")).connected()
+    for n in range(15):
+        say(ada, f"{n}")
+    until("the lines", lambda: len(said(bob)), 15, 20)
+    below = "const view = document.querySelector('.said'); return view.scrollHeight - view.scrollTop - view.clientHeight"
+    until("what is below", lambda: bob.run(below), lambda pixels: pixels < 2)
+    bob.run("document.querySelector('.said').style.height = '150px'")
+    until("what is below", lambda: bob.run(below), lambda pixels: pixels < 2)
+    bob.run("document.querySelector('.said').scrollTop = 100")
+    bob.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    say(ada, "more")
+    until("the lines", lambda: len(said(bob)), 16, 20)
+    assert bob.run("return document.querySelector('.said').scrollTop") == 100
+
+
+def test_markup_and_every_letter_stay_text(browser, chat):
+    ada = browser.open(chat.link(MARKUP[:32])).connected()
+    strange = [MARKUP, "שלום \u202etxt.exe", "<script>window.pwned = true</script>", "👩‍👩‍👧‍👦 Zoë"]
+    for text in strange:
+        say(ada, text)
+    hears(ada, *(f"{MARKUP[:32]}: {text}" for text in strange))
+    ada.has_no_markup()
+
+
+def test_the_token_leaves_the_address_and_no_script_can_read_the_cookie(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    assert ada.run("return location.href") == f"http://localhost:{chat.server.port}/rooms/lobby"
+    assert "chat=" not in ada.run("return document.cookie")
+    ada.open(f"http://localhost:{chat.server.port}/rooms/lobby").connected()
+
+
+def test_who_is_not_let_in_is_told_so(browser, chat):
+    browser.expected = REFUSED
+    stranger = browser.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar")
+    stranger.shows(".notice", "This room needs a pass that holds. Ask for another link.")
+    stranger.shows(".status", "Not let in")
+    stranger.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar#forged")
+    stranger.shows(".notice", "This room needs a pass that holds. Ask for another link.")
+    stranger.open(f"http://127.0.0.1:{chat.server.port}/")
+    stranger.shows(".notice", re.compile("need an invitation"))
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_it_fits_a_phone_and_a_desk(browser, chat, width):
+    ada = browser.open(chat.link("Ada-" + "x" * 28)).connected()
+    # No window is as narrow as a phone, and nobody may frame this page.
+    ada.at().set_window_size(max(width, 640), 740)
+    ada.run("if (arguments[0] < 640) document.documentElement.style.width = `${arguments[0]}px`", width)
+    say(ada, "x" * 500)
+    say(ada, "long " * 100)
+    until("the lines", lambda: len(said(ada)), 2)
+    ada.fits(f"{width} pixels")
+
+
+def test_axe_finds_nothing(browser, chat, axe):
+    ada = browser.open(chat.link("Ada")).connected()
+    say(ada, "Hi")
+    hears(ada, "Ada: Hi")
+    ada.run(axe)
+    found = ada.wait_for("return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`)")
+    assert found == []

@@ -1,0 +1,235 @@
+"""What holds for every page in web/, in three browsers."""
+
+import re
+
+import pytest
+from pages.browsers import MARKUP, until
+from pages.fakes import WEB
+
+PAGES = ["hello", "time", "counter"]
+
+
+def idle(socket):
+    for _ in socket:
+        pass
+
+
+def refusing(socket):
+    socket.recv()
+    socket.close(1008, "not today")
+
+
+def counting(socket):
+    socket.send('{"type":"users","count":2}')
+    socket.send('{"type":"state","value":42}')
+    for _ in socket:
+        socket.send('{"type":"error","message":"no further"}')
+
+
+def telling(socket):
+    for _ in range(3):
+        socket.send("2026-11-22T22:24:47.819707Z")
+    idle(socket)
+
+
+def used(name, tab):
+    """The page has spoken with its server."""
+    if name == "hello":
+        tab.greet("Ada")
+        tab.shows(".greeting", "Hello Ada!")
+    elif name == "time":
+        tab.shows("li:last-child", re.compile("Z$"))
+    else:
+        tab.shows(".value", "0")
+        tab.click(".plus")
+        tab.shows(".value", "1")
+
+
+@pytest.mark.parametrize("running_browser", ["chromium", "firefox"], indirect=True)  # See Browser.problems().
+def test_an_error_in_a_page_is_noticed(browser, fake):
+    browser.open(fake("hello.html", idle, before="setTimeout(() => { throw new Error('on purpose') })").page)
+    until("the console", browser.problems, lambda problems: any("on purpose" in line for line in problems))
+
+
+@pytest.mark.parametrize("name, default", [
+    ("hello", "ws://localhost:8765/"), ("time", "ws://127.0.0.1:5678/"), ("counter", "ws://127.0.0.1:6789/")])
+def test_opened_as_a_file_it_says_where_nobody_answers_and_finds_the_server_when_it_comes(
+        browser, program, as_file, name, default):
+    assert f'fileUrl = "{default}"' in (WEB / f"{name}.html").read_text()
+    # On a port of the test's own instead, where a server has been and will be.
+    host, allow = default[5:].split(":")[0], ["--allow-origin", "null"] if name == "hello" else []
+    server = program(f"{name}-server", f"{host}:0", *allow)
+    server.kill()
+    tab = browser.open(as_file(name, server.port))
+    if name == "hello":
+        tab.greet("Ada")
+    tab.shows(".status", f"No answer from ws://{host}:{server.port}/")
+    tab.shows(".notice", re.compile("its log says why.*--allow-origin"))
+    tab.shows(".hint", re.compile(r"^– next try in \d+ s$"))
+    program(f"{name}-server", f"{host}:{server.port}", *allow)
+    used(name, tab)
+    tab.shows(".notice", "")
+
+
+def test_a_silent_link_of_a_page_that_was_opened_as_a_file_is_checked_too(browser, program, as_file):
+    server = program("counter-server")
+    tab = browser.open(as_file("counter", server.port)).connected()
+    asked = f"""return fetch("http://127.0.0.1:{server.port}/healthz", {{ mode: "no-cors" }}).then(() => true)"""
+    assert tab.wait_for(asked), "its policy lets it ask"
+    server.kill()
+    tab.shows(".status", "Connection lost")
+
+
+def test_every_address_that_a_server_names_serves_a_page_that_works(browser, program):
+    server = program("counter-server", "localhost:0")
+    until("what it prints", lambda: server.printed, lambda printed: b"open http" in printed)
+    printed = server.printed.decode()
+    sockets = re.findall("^listening on (ws:.*)$", printed, re.M)
+    for address in re.findall(r"^open (\S+)", printed, re.M) + [url.replace("ws", "http") for url in sockets]:
+        browser.open(address).connected()
+
+
+def test_a_page_that_is_refused_says_where_to_look(browser, program):
+    server = program("counter-server", "127.0.0.1:0", "--allow-origin", "https://elsewhere.example")
+    browser.expected = "403"
+    tab = browser.open(server.page)
+    tab.shows(".status", f"No answer from {server.page.replace('http', 'ws')}")
+    tab.shows(".notice", re.compile("its log says why.*--allow-origin"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_is_one_file_asks_for_nothing_else_and_leaves_no_global(browser, fake, name):
+    server = fake(f"{name}.html", idle, before="window.before = new Set(Object.getOwnPropertyNames(window))")
+    tab = browser.open(server.page)
+    tab.wait_for("await new Promise((done) => setTimeout(done, 500))")  # Time to ask for a favicon.
+    assert set(server.asked) == {"/"}, server.asked
+    left = tab.run("return Object.getOwnPropertyNames(window).filter((name) => !before.has(name))")
+    assert [name for name in left if name not in ("before", "ret_nodes")] == []  # The latter is ChromeDriver's.
+    assert tab.run("return document.compatMode") == "CSS1Compat"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_its_policy_refuses_foreign_code_and_addresses(browser, fake, name):
+    browser.expected = "Content.Security.Policy|Refused to|violates|CSP"
+    tab = browser.open(fake(f"{name}.html", idle).page)
+    refused = tab.wait_for("""
+        const refused = [];
+        document.addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+        const script = document.createElement("script");
+        script.textContent = "window.pwned = true";
+        const style = document.createElement("style");
+        style.textContent = "body { display: none }";
+        document.body.append(script, style);
+        document.body.insertAdjacentHTML("beforeend", arguments[0]);
+        window.answered = await fetch(arguments[1], { mode: "no-cors" }).then(() => true, () => false);
+        window.opened = await new Promise((done) => {
+            try {
+                const socket = new WebSocket(arguments[1].replace("http", "ws"));
+                socket.onopen = () => done(true);
+                socket.onerror = () => done(false);
+            } catch { done(false); }
+        });
+        await new Promise((done) => setTimeout(done, 300));
+        return refused;
+    """, MARKUP, fake("hello.html", idle).page)
+    for directive in ("connect-src", "img-src", "script-src-elem", "style-src-elem"):
+        assert directive in refused, f"{directive} refused nothing ({refused})"
+    assert not tab.run("return answered || opened"), "it spoke with a foreign server"
+    assert tab.run("return window.pwned") is None, "a foreign script ran"
+
+
+@pytest.mark.parametrize("name, talk", [("hello", idle), ("time", telling), ("counter", counting)])
+def test_text_of_twice_the_size_fits_a_phone(browser, fake, name, talk):
+    tab = browser.open().open_framed(fake(f"{name}.html", talk))
+    tab.size(360)
+    tab.run("document.documentElement.style.fontSize = '200%'")
+    tab.fits("text of 200 % at 360 px")
+
+
+# Of the drivers only Chromium's can force colours.
+@pytest.mark.parametrize("running_browser", ["chromium"], indirect=True)
+@pytest.mark.parametrize("name", PAGES)
+def test_forced_colours_leave_the_buttons_and_the_dot(browser, fake, name):
+    tab = browser.open(fake(f"{name}.html", idle).page)
+    forced = {"features": [{"name": "forced-colors", "value": "active"}]}
+    tab.at().execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
+    assert tab.run("return matchMedia('(forced-colors: active)').matches")
+    for part, pseudo in [(".link", "::before")] + [("button", None)] * (name != "time"):
+        style = tab.run("""
+            const style = getComputedStyle(document.querySelector(arguments[0]), arguments[1]);
+            return [style.borderTopWidth, style.borderTopStyle, style.borderTopColor];
+        """, part, pseudo)
+        assert style[:2] not in (["0px", "solid"], ["0px", "none"]), f"{part} has no edge"
+        assert style[2] not in ("rgba(0, 0, 0, 0)", tab.run("return getComputedStyle(document.body).backgroundColor"))
+
+
+# --- axe, in each state a page can be in --------------------------------------------------------
+
+
+def no_complaint(tab, axe, what):
+    tab.run(axe)
+    for scheme in ("light", "dark"):
+        complaints = tab.wait_for("""
+            document.documentElement.style.colorScheme = arguments[0];
+            const { violations } = await axe.run({ resultTypes: ["violations"] });
+            return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`);
+        """, scheme)
+        assert complaints == [], f"{what}, {scheme}"
+
+
+def test_axe_has_no_complaint_about_the_counter_in_any_state(browser, fake, axe):
+    server = fake("counter.html", counting)
+    tab = browser.open(server.page).connected()
+    tab.shows(".value", "42")
+    no_complaint(tab, axe, "connected")
+    tab.click(".plus")
+    tab.shows(".notice", "no further")
+    no_complaint(tab, axe, "with an error")
+    server.stop()
+    tab.shows(".status", "Connection lost")
+    no_complaint(tab, axe, "lost")
+    tab = browser.open(fake("counter.html", idle, before="WebSocket = class { close() {} }").page)
+    tab.shows(".status", "Connecting…")
+    no_complaint(tab, axe, "connecting")
+
+
+def test_axe_has_no_complaint_about_a_click_under_way(browser, fake, axe):
+    def talk(socket):
+        socket.send('{"type":"state","value":42}')
+        idle(socket)
+
+    tab = browser.open(fake("counter.html", talk).page).connected()
+    tab.click(".plus")
+    until("the value's opacity", lambda: tab.run("return getComputedStyle(document.querySelector('.value')).opacity"), "0.6")
+    no_complaint(tab, axe, "a click under way")
+
+
+def test_axe_has_no_complaint_about_the_time_in_any_state(browser, fake, axe):
+    server = fake("time.html", telling)
+    tab = browser.open(server.page).connected()
+    tab.shows("li:last-child", re.compile("Z$"))
+    no_complaint(tab, axe, "connected")
+    server.stop()
+    tab.shows(".status", "Connection lost")
+    no_complaint(tab, axe, "lost")
+
+
+def test_axe_has_no_complaint_about_hello_in_any_state(browser, program, fake, axe):
+    server = program("hello-server")
+    tab = browser.open(server.page)
+    no_complaint(tab, axe, "ready")
+    tab.greet("Ada " * 500)
+    tab.shows(".status", "Greeted, then closed with code 1000")
+    no_complaint(tab, axe, "greeted, at length")
+    server.kill()
+    tab.greet("Ada")
+    tab.shows(".status", re.compile("^No answer"))
+    no_complaint(tab, axe, "no answer")
+    tab = browser.open(fake("hello.html", idle).page)
+    tab.greet("Ada")
+    tab.connected()
+    no_complaint(tab, axe, "waiting for the greeting")
+    tab = browser.open(fake("hello.html", refusing).page)
+    tab.greet("Ada")
+    tab.shows(".status", "The server refused: code 1008 not today")
+    no_complaint(tab, axe, "refused")
