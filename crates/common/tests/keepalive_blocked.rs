@@ -46,7 +46,7 @@ async fn send(server: &mut Keepalive<DuplexStream>, encoded: bool) -> Result<(),
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_came_since_the_ping_is_a_sign_of_life() {
+async fn whatever_came_whole_since_the_ping_is_a_sign_of_life() {
     let click = frame(TEXT, "click");
     for frames in [
         frame(PONG, ""),
@@ -55,8 +55,6 @@ async fn whatever_came_since_the_ping_is_a_sign_of_life() {
         [frame(PING, "?"), frame(PONG, "")].concat(),
         click,
         frame(PING, "?"),
-        // A long message takes its time; no pong can be sent in the middle of it.
-        frame(TEXT, vec![b'x'; 700])[..300].to_vec(),
     ] {
         for encoded in [false, true] {
             let (mut server, mut client) = connect();
@@ -93,6 +91,60 @@ async fn what_came_before_the_ping_is_none() {
         };
         server.await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_spoke_after_the_ping_and_then_died_is_gone_an_interval_and_a_timeout_later() {
+    let (mut server, mut client) = connect();
+    let began = Instant::now();
+    let server = async {
+        assert!(server.next().await.unwrap().unwrap().is_text());
+        assert!(timed_out(server.next().await.unwrap().map(drop)));
+        assert_eq!(began.elapsed().as_secs(), 60);
+    };
+    let client = async {
+        sleep(21 * SECOND).await;
+        client.write_all(&frame(TEXT, "click")).await.unwrap();
+    };
+    tokio::join!(server, client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_behind_other_messages_still_tells_the_latency() {
+    let (mut server, mut client) = connect();
+    let server = async {
+        for _ in 0..3 {
+            assert!(server.next().await.unwrap().unwrap().is_text());
+            assert_eq!(server.latency(), None);
+        }
+        assert!(timeout(10 * SECOND, server.next()).await.is_err());
+        assert_eq!(server.latency(), Some(5 * SECOND));
+    };
+    let client = async {
+        sleep(22 * SECOND).await;
+        client.write_all(&frame(TEXT, "click").repeat(3)).await.unwrap();
+        sleep(3 * SECOND).await;
+        client.write_all(&frame(PONG, "")).await.unwrap();
+    };
+    tokio::join!(server, client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_never_ends_is_none() {
+    let (mut server, mut client) = connect();
+    let began = Instant::now();
+    let trickle = async {
+        client.write_all(&frame(0x01, "")).await.unwrap();
+        loop {
+            sleep(SECOND).await;
+            client.write_all(&frame(0x00, "x")).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = trickle => {}
+        ended = server.next() => assert!(timed_out(ended.unwrap().map(drop))),
+    }
+    assert_eq!(began.elapsed().as_secs(), 40);
 }
 
 #[tokio::test(start_paused = true)]

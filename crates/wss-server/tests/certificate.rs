@@ -17,7 +17,7 @@ use common::tls::{Trust, connector, default_path};
 use common::{Result, tls};
 use native_tls::{Identity, TlsAcceptor};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rcgen::{DnType, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
+use rcgen::{DnType, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
 use testing::{Program, run, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -210,56 +210,63 @@ async fn the_servers_own_certificate_is_found_behind_its_authoritys() {
     connect(start(&pem).await.address, only(&ca)).await.unwrap();
 }
 
-/// A DER value: its tag, the length, and what it holds, of less than 128 bytes.
-fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
-    [&[tag, contents.len() as u8][..], contents].concat()
-}
-
-/// A PKCS#8 key on the curve P-256 (RFC 5915), with this optional form of its public half.
-fn ec_key(private: &[u8], public: Option<&[u8]>) -> String {
-    let public = public.map(|point| der(0xa1, &der(3, &[&[0], point].concat())));
-    let key = [vec![2, 1, 1], der(4, private), public.unwrap_or_default()].concat();
-    // id-ecPublicKey and prime256v1
-    let [kind, curve] = [&[42, 134, 72, 206, 61, 2, 1][..], &[42, 134, 72, 206, 61, 3, 1, 7]];
-    let algorithm = der(0x30, &[der(6, kind), der(6, curve)].concat());
-    let whole = [vec![2, 1, 0], algorithm, der(4, &der(0x30, &key))].concat();
-    let mut outer = vec![0x30, 0x81, whole.len() as u8];
-    outer.extend(whole);
-    pem::encode(&pem::Pem::new("PRIVATE KEY", outer))
-}
-
+/// Keys on a curve, which not every system's TLS library reads.
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn an_ec_key_may_hold_its_public_half_in_any_form_or_not_at_all() {
-    let folder = folder("ec");
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
-    let own = params.self_signed(&key).unwrap().pem();
-    let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let mut params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "another");
-    let of_another = params.self_signed(&other).unwrap().pem();
-    let whole = key.serialize_der();
-    let place = whole.windows(5).position(|start| start == [2, 1, 1, 4, 32]).unwrap() + 5;
-    let private = &whole[place..place + 32];
-    // 4, X and Y (SEC 1, section 2.3.3)
-    let point = key.public_key_raw();
-    let compressed = [&[2 + point[64] % 2][..], &point[1..33]].concat();
-    let keys = [
-        key.serialize_pem(),
-        ec_key(private, None),
-        ec_key(private, Some(&compressed)),
-        ec_key(private, Some(point)),
-    ];
-    for (number, key) in keys.iter().enumerate() {
-        let pem = folder.join(format!("{number}.pem"));
-        // The own certificate is found behind another of its kind.
-        write(&pem, format!("{of_another}{own}{key}"));
-        let server = start(&pem).await;
-        let connected = connect(server.address, only(&pem)).await;
-        assert!(connected.is_ok(), "key {number}: {connected:?}");
-        write(&pem, format!("{of_another}{key}"));
-        fault(&pem, "is not that of its certificate; put").await;
+mod curves {
+    use rcgen::PKCS_ECDSA_P256_SHA256;
+
+    use super::*;
+
+    /// A DER value: its tag, the length, and what it holds, of less than 128 bytes.
+    fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
+        [&[tag, contents.len() as u8][..], contents].concat()
+    }
+
+    /// A PKCS#8 key on the curve P-256 (RFC 5915), with this optional form of its public half.
+    fn ec_key(private: &[u8], public: Option<&[u8]>) -> String {
+        let public = public.map(|point| der(0xa1, &der(3, &[&[0], point].concat())));
+        let key = [vec![2, 1, 1], der(4, private), public.unwrap_or_default()].concat();
+        // id-ecPublicKey and prime256v1
+        let [kind, curve] = [&[42, 134, 72, 206, 61, 2, 1][..], &[42, 134, 72, 206, 61, 3, 1, 7]];
+        let algorithm = der(0x30, &[der(6, kind), der(6, curve)].concat());
+        let whole = [vec![2, 1, 0], algorithm, der(4, &der(0x30, &key))].concat();
+        let mut outer = vec![0x30, 0x81, whole.len() as u8];
+        outer.extend(whole);
+        pem::encode(&pem::Pem::new("PRIVATE KEY", outer))
+    }
+
+    #[tokio::test]
+    async fn an_ec_key_may_hold_its_public_half_in_any_form_or_not_at_all() {
+        let folder = folder("ec");
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
+        let own = params.self_signed(&key).unwrap().pem();
+        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "another");
+        let of_another = params.self_signed(&other).unwrap().pem();
+        let whole = key.serialize_der();
+        let place = whole.windows(5).position(|start| start == [2, 1, 1, 4, 32]).unwrap() + 5;
+        let private = &whole[place..place + 32];
+        // 4, X and Y (SEC 1, section 2.3.3)
+        let point = key.public_key_raw();
+        let compressed = [&[2 + point[64] % 2][..], &point[1..33]].concat();
+        let keys = [
+            key.serialize_pem(),
+            ec_key(private, None),
+            ec_key(private, Some(&compressed)),
+            ec_key(private, Some(point)),
+        ];
+        for (number, key) in keys.iter().enumerate() {
+            let pem = folder.join(format!("{number}.pem"));
+            // The own certificate is found behind another of its kind.
+            write(&pem, format!("{of_another}{own}{key}"));
+            let server = start(&pem).await;
+            let connected = connect(server.address, only(&pem)).await;
+            assert!(connected.is_ok(), "key {number}: {connected:?}");
+            write(&pem, format!("{of_another}{key}"));
+            fault(&pem, "is not that of its certificate; put").await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "in a test, a panic is a failure"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use common::tls::{Trust, connector};
 use futures_util::{SinkExt, StreamExt};
 use testing::{HANDSHAKE, Program, Raw, frame, http, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tungstenite::Message;
 
@@ -173,6 +175,7 @@ async fn sigterm_closes_with_1001_over_tls_too_and_drops_a_client_in_the_middle_
 }
 
 /// A WebSocket over TLS whose bytes the test writes and reads itself.
+#[cfg(unix)]
 async fn open(server: &Program, pem: PathBuf) -> tokio_native_tls::TlsStream<TcpStream> {
     let connector = connector(Trust::File(pem)).unwrap();
     let stream = TcpStream::connect(server.address).await.unwrap();
@@ -185,22 +188,58 @@ async fn open(server: &Program, pem: PathBuf) -> tokio_native_tls::TlsStream<Tcp
     stream
 }
 
-#[cfg(target_os = "linux")]
+/// Where to reach `server` while what it says is overheard, and then what it said.
+async fn overhear(server: SocketAddr) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = tokio::spawn(async move {
+        let (mut from_client, mut to_client) = listener.accept().await.unwrap().0.into_split();
+        let (mut from_server, mut to_server) =
+            TcpStream::connect(server).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+        let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+        while let Ok(n @ 1..) = from_server.read(&mut chunk).await {
+            said.extend(&chunk[..n]);
+            _ = to_client.write_all(&chunk[..n]).await;
+        }
+        said
+    });
+    (address, said)
+}
+
 #[tokio::test]
 async fn whoever_is_told_the_end_is_told_the_end_of_tls_too() {
-    let (server, pem) = start("close_notify", &["--close-timeout", "0.3"]).await;
-    // The close frame of each is answered at once, or never.
+    let (server, _) = start("close_notify", &["--close-timeout", "0.3"]).await;
+    // The server's close frame is answered at once, or never.
     for answers in [true, false] {
-        let mut stream = open(&server, pem.clone()).await;
-        stream.write_all(&frame(0x81, "Ada")).await.unwrap();
-        let mut heard = vec![0; 12 + 4];
-        soon("the greeting", stream.read_exact(&mut heard)).await.unwrap();
-        assert!(heard.ends_with(&[0x88, 2, 3, 0xe8]), "{heard:?}");
+        let (address, said) = overhear(server.address).await;
+        // TLS 1.2 shows which records are alerts.
+        let connector = native_tls::TlsConnector::builder()
+            .max_protocol_version(Some(native_tls::Protocol::Tlsv12))
+            .danger_accept_invalid_certs(true)
+            .build()
+            .unwrap();
+        let connector = tokio_native_tls::TlsConnector::from(connector);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = connector.connect("localhost", stream).await.unwrap();
+        stream.write_all(&[HANDSHAKE.as_bytes(), &frame(0x81, "Ada")].concat()).await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(&[0x88, 2, 3, 0xe8]) {
+            heard.push(soon("the greeting and a close frame", stream.read_u8()).await.unwrap());
+        }
         if answers {
             stream.write_all(&frame(0x88, [3, 0xe8])).await.unwrap();
         }
-        // OpenSSL reports an end without close_notify as an error.
-        assert_eq!(soon("the end", stream.read(&mut [0])).await.unwrap(), 0);
+        soon("the end", stream.read_to_end(&mut heard)).await.unwrap();
+        drop(stream);
+        let said = soon("the end of what was said", said).await.unwrap();
+        let (mut rest, mut last) = (&said[..], 0);
+        while let [kind, _, _, high, low, ..] = rest {
+            last = *kind;
+            rest = &rest[5 + usize::from(u16::from_be_bytes([*high, *low]))..];
+        }
+        // An alert (RFC 5246, section 6.2.1).
+        assert_eq!(last, 21, "answers: {answers}");
     }
 }
 

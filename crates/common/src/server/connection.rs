@@ -118,7 +118,7 @@ mod tests {
         println!("socket {socket_size}, connection {}", size_of_val(&connection));
 
         // The socket: tungstenite's state (256), what comes in and goes out (104), the keepalive's
-        // (120), and the TCP stream, whose size is the system's affair.
+        // (128), and the TCP stream (40), whose size is the system's affair.
         assert!(socket_size <= 488 + size_of::<TcpStream>());
         // The connection: what it was given, the wait for its first byte or for the end of the
         // server (96), the handler's future, boxed, or the farewell, boxed, and how the

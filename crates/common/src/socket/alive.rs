@@ -57,15 +57,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Alive<S> {
             } else if self.owes_answer {
                 return Poll::Pending;
             }
-            match ready!(self.websocket.poll_next(cx)) {
+            let message = ready!(self.websocket.poll_next(cx));
+            match message {
+                Some(Ok(Message::Pong(_))) => self.clock.pong(),
+                Some(Ok(_)) => self.clock.heard(),
+                _ => {}
+            }
+            match message {
                 Some(Ok(Message::Ping(_))) => self.owes_answer = true,
                 // The stream ends once the answer is written.
                 Some(Ok(Message::Close(frame))) => {
                     self.closed = Some(Box::new(frame));
                     self.owes_answer = true;
                 }
-                Some(Ok(Message::Pong(_))) => self.clock.pong(),
-                Some(Ok(Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
             self.unflushed |= self.owes_answer;
@@ -98,9 +103,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Alive<S> {
     /// Sends a ping when one is due. Ready when the peer is to be given up. To be called when
     /// there is nothing more to read.
     pub(super) fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        if self.websocket.heard() {
-            self.clock.heard();
-        }
         while let Poll::Ready(alarm) = self.clock.poll(cx) {
             if alarm == Alarm::PongOverdue {
                 let reason = "no pong within ping_timeout";

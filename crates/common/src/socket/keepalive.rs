@@ -38,9 +38,9 @@ const TURN: u8 = 100;
 ///
 /// Its `Stream` yields text and binary messages, and ends after the close handshake. When a
 /// pong is overdue, both `Stream` and `Sink` return [`Error::Io`] of kind
-/// [`TimedOut`](std::io::ErrorKind::TimedOut); whatever else came since the ping is as good as a pong.
-/// A frame that was written in part when its send was cancelled is finished before anything else
-/// is written.
+/// [`TimedOut`](std::io::ErrorKind::TimedOut); any other message since the ping, be it a ping, is
+/// as good as a pong. A frame that was written in part when its send was cancelled is finished
+/// before anything else is written.
 #[derive(Debug)]
 pub struct Keepalive<S> {
     inner: Alive<S>,

@@ -42,6 +42,9 @@ enum Ping {
     Due,
     /// The ping is on its way. The timer runs until the pong is overdue.
     Sent,
+    /// Something else came first. The peer is alive, and when the timer has run the next ping is
+    /// due.
+    Heard,
 }
 
 /// What it is time for.
@@ -66,7 +69,7 @@ impl PingClock {
             return Poll::Pending;
         }
         ready!(self.timer.as_mut().poll(cx));
-        if self.ping != Ping::Idle && !self.pings.timeout.is_zero() {
+        if matches!(self.ping, Ping::Due | Ping::Sent) && !self.pings.timeout.is_zero() {
             return Poll::Ready(Alarm::PongOverdue);
         }
         self.ping = Ping::Due;
@@ -86,11 +89,21 @@ impl PingClock {
         self.latency
     }
 
-    /// A pong came: what the timer has run is what it took.
+    /// A pong came: what the timer has run is what it took. One that nobody asked for changes
+    /// nothing (RFC 6455, section 5.5.3).
     pub(crate) fn pong(&mut self) {
-        if self.ping == Ping::Sent {
+        if matches!(self.ping, Ping::Sent | Ping::Heard) {
             let left = self.timer.deadline().saturating_duration_since(Instant::now());
             self.latency = Some(self.patience().saturating_sub(left));
+            self.ping = Ping::Idle;
+            self.restart(self.pings.interval);
+        }
+    }
+
+    /// Another message came, and whoever sends is alive.
+    pub(crate) fn heard(&mut self) {
+        if self.ping == Ping::Sent {
+            self.ping = Ping::Heard;
         }
     }
 
@@ -101,15 +114,6 @@ impl PingClock {
     /// The ping is on its way.
     pub(crate) fn pinged(&mut self) {
         self.ping = Ping::Sent;
-    }
-
-    /// Something came, a pong or anything else: whoever sends is alive. What came before the ping
-    /// changes nothing (nor does a pong that nobody asked for: RFC 6455, section 5.5.3).
-    pub(crate) fn heard(&mut self) {
-        if self.ping == Ping::Sent {
-            self.ping = Ping::Idle;
-            self.restart(self.pings.interval);
-        }
     }
 
     fn restart(&mut self, pause: Duration) {

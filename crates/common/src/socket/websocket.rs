@@ -60,11 +60,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         &mut self.wire.stream
     }
 
-    /// Whether anything came since this was last asked.
-    pub(super) fn heard(&mut self) -> bool {
-        std::mem::take(&mut self.wire.heard)
-    }
-
     /// The next message, control frames included; `None` after the close handshake, and after an
     /// error. Writes what tungstenite has to answer, but does not wait for that.
     pub(super) fn poll_next(

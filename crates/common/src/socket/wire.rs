@@ -21,15 +21,13 @@ pub(super) struct Wire<S> {
     /// What is left to write of frames that are encoded already. It goes before anything of
     /// tungstenite's: not into the middle of a frame.
     pub(super) encoded: Bytes,
-    /// Something was read.
-    pub(super) heard: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, unread: &[u8]) -> Self {
         let mut incoming = Incoming::default();
         incoming.push(unread);
-        Self { stream, incoming, encoded: Bytes::new(), heard: false }
+        Self { stream, incoming, encoded: Bytes::new() }
     }
 
     /// Whether tungstenite has seen whole messages only.
@@ -54,7 +52,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if chunk.filled().is_empty() {
                 return Poll::Ready(Ok(0));
             }
-            self.heard = true;
             self.incoming.push(chunk.filled());
         }
     }
