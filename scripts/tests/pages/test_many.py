@@ -1,0 +1,126 @@
+"""Several servers on one Redis, behind nginx, in three browsers."""
+
+import re
+import socket
+import subprocess
+
+import pytest
+from pages.browsers import until
+from programs import ROOT
+
+# The program that shares its counter, and the configuration that the texts show.
+PROGRAM, NGINX = "counter-cluster", ROOT / "crates/counter-cluster/nginx.conf"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def accepts(port):
+    def accepts():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(f"port {port}", accepts, True)
+
+
+@pytest.fixture
+def house(start, program, tmp_path):
+    """Redis, two servers, and nginx before them, whose configuration may be changed."""
+
+    def redis(port):
+        server = start("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path)
+        accepts(port)
+        return server
+
+    def house(*flags, change=("", "")):
+        redis_port, port = free_port(), free_port()
+        sharing = ["--redis", f"redis://127.0.0.1:{redis_port}/", "--redis-heartbeat", "1", *flags]
+        folder = tmp_path / f"nginx-{port}"
+        folder.mkdir()
+
+        house.redis = redis(redis_port)
+        house.redis_again = lambda: redis(redis_port)
+        house.redis_port = redis_port
+        house.nodes = [program(PROGRAM, "127.0.0.1:0", *sharing) for _ in range(2)]
+        site = NGINX.read_text()
+        for old, new in [("listen 8080", f"listen 127.0.0.1:{port}"), change,
+                         *zip(("127.0.0.1:7001", "127.0.0.1:7002"), (node.address for node in house.nodes))]:
+            assert old in site, f"nginx.conf does not say {old}"
+            site = site.replace(old, new)
+        temporary = " ".join(f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (folder / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {folder}/pid; error_log stderr;"
+            f" events {{}} http {{ access_log off; {temporary} {site} }}")
+        start("nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr")
+        accepts(port)
+        house.page = f"http://127.0.0.1:{port}/"
+        return house
+
+    return house
+
+
+def test_two_browsers_on_two_servers_behind_nginx_share_the_value_and_the_number_of_users(browser, house):
+    house()
+    one, two = browser.open(house.page), browser.open(house.page)
+    for tab in (one, two):
+        tab.shows(".online", "2 users online")
+    # One on each server.
+    nodes = subprocess.run(["redis-cli", "-p", f"{house.redis_port}", "HVALS", "{counter}:nodes"],
+                           check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert re.findall(r"^(\d+) ", nodes, re.M) == ["1", "1"], nodes
+    for n in range(1, 6):
+        (one if n % 2 else two).click(".plus")
+        for tab in (one, two):
+            tab.shows(".value", f"{n}")
+
+
+def test_a_killed_servers_browser_goes_on_at_the_other_and_the_users_are_right(browser, house):
+    house()
+    tabs = [browser.open(house.page) for _ in range(4)]
+    for tab in tabs:
+        tab.shows(".online", "4 users online")
+    tabs[0].click(".plus")
+    for tab in tabs:
+        tab.shows(".value", "1")
+    house.nodes[0].kill()
+    for tab in tabs:
+        tab.connected().shows(".online", "4 users online")
+    tabs[0].connected().click(".minus")
+    for tab in tabs:
+        tab.shows(".value", "0")
+
+
+def test_while_redis_is_away_the_pages_stay_connected_and_say_so_and_go_on_when_it_is_back(browser, house):
+    house()
+    one, two = browser.open(house.page).connected(), browser.open(house.page).connected()
+    one.click(".plus")
+    for tab in (one, two):
+        tab.shows(".value", "1")
+    house.redis.kill()
+    for tab in (one, two):
+        tab.shows(".notice", re.compile("^the shared counter is unreachable; this value"))
+        tab.connected()
+    one.click(".plus")
+    one.shows(".notice", "the shared counter is unreachable; try again")
+    one.shows(".value", "1")
+    house.redis_again()
+    for tab in (one, two):  # Without its data: the true state is 0.
+        tab.shows(".value", "0", 3)
+        tab.shows(".notice", "")
+    two.click(".minus")
+    for tab in (one, two):
+        tab.shows(".value", "-1")
+
+
+@pytest.mark.parametrize("interval, cut", [("1", False), ("0", True)])
+def test_pings_keep_a_quiet_connection_from_being_cut_by_nginx_and_without_them_it_is_cut(browser, house, interval, cut):
+    house("--ping-interval", interval, change=("proxy_read_timeout 60s", "proxy_read_timeout 2s"))
+    tab = browser.open(house.page).connected()
+    assert tab.wait_for("""
+        return new Promise((resolve) => {
+            new MutationObserver(() => resolve(true)).observe(document.querySelector(".status"), { childList: true });
+            setTimeout(() => resolve(false), 5_000);
+        });
+    """) == cut
