@@ -1,7 +1,9 @@
 """A stand-in for a server, which says what a test wants a page to hear."""
 
+import contextlib
 import re
 import threading
+from socket import SHUT_RDWR
 
 from programs import ROOT
 from websockets.datastructures import Headers
@@ -17,7 +19,7 @@ class Fake:
     """A server that says what a test wants to hear: serves a page and gives each socket to `talk`."""
 
     def __init__(self, page, talk, before=""):
-        self.asked = []
+        self.asked, self.connected, self.sockets = [], [], []  # The paths, of pages and of WebSockets
         source = (WEB / page).read_text()
         if before:  # What is to run before the page's own script, which its policy would not let in.
             source = re.sub(r"<meta http-equiv.*?>\n", "", source, flags=re.S)
@@ -25,14 +27,16 @@ class Fake:
         page_itself = source.encode()
 
         def answer(connection, request):
-            self.asked.append(request.path)
-            if "upgrade" in request.headers.get("Connection", "").lower():
+            upgrade = "upgrade" in request.headers.get("Connection", "").lower()
+            (self.connected if upgrade else self.asked).append(request.path)
+            if upgrade:
                 return None
             body = FRAME if request.path == "/frame" else page_itself
             kind = Headers({"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))})
             return Response(200, "OK", kind, body)
 
         def handle(socket):
+            self.sockets.append(socket.socket)
             try:
                 talk(socket)
             except Exception:  # A page may leave at any time.
@@ -43,4 +47,7 @@ class Fake:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self):
+        for socket in self.sockets:  # Without them it would wait for their last words.
+            with contextlib.suppress(OSError):
+                socket.shutdown(SHUT_RDWR)
         self.server.shutdown()

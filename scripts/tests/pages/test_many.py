@@ -8,17 +8,8 @@ import pytest
 from pages.browsers import until
 from programs import ROOT
 
-# The program that shares its counter, what builds it, and the configuration that the texts show.
-PROGRAM = "counter-server"
-BUILD = ["cargo", "build", "--quiet", "--locked", "-p", "counter-server", "--features", "redis"]
-NGINX = ROOT / "crates/counter-server/nginx.conf"
-
-
-@pytest.fixture(scope="session")
-def cluster(binaries):
-    """The path of the program."""
-    subprocess.run(BUILD, cwd=ROOT, check=True, timeout=1200)
-    return binaries[PROGRAM]
+# The program that shares its counter, and the configuration that the texts show.
+PROGRAM, NGINX = "counter-cluster", ROOT / "crates/counter-cluster/nginx.conf"
 
 
 def free_port():
@@ -35,7 +26,7 @@ def accepts(port):
 
 
 @pytest.fixture
-def house(start, program, cluster, tmp_path):
+def house(start, program, tmp_path):
     """Redis, two servers, and nginx before them, whose configuration may be changed."""
 
     def redis(port):
@@ -52,7 +43,7 @@ def house(start, program, cluster, tmp_path):
         house.redis = redis(redis_port)
         house.redis_again = lambda: redis(redis_port)
         house.redis_port = redis_port
-        house.nodes = [program(cluster, "127.0.0.1:0", *sharing) for _ in range(2)]
+        house.nodes = [program(PROGRAM, "127.0.0.1:0", *sharing) for _ in range(2)]
         site = NGINX.read_text()
         for old, new in [("listen 8080", f"listen 127.0.0.1:{port}"), change,
                          *zip(("127.0.0.1:7001", "127.0.0.1:7002"), (node.address for node in house.nodes))]:
