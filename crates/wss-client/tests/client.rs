@@ -103,6 +103,7 @@ async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent(
 
 /// What the client says of a server that answers its hello with this alert of TLS, level fatal
 /// (RFC 8446, section 6).
+#[cfg(target_os = "linux")]
 async fn alerted(number: u8) -> String {
     let pem = made("alerts");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,11 +1,7 @@
 //! A server that breaks the rules, or breaks off: a sentence for the person, a code for the server.
 
-use std::process::Stdio;
-
 use futures_util::StreamExt;
-use testing::soon;
 use tokio::io::AsyncWriteExt;
-use tokio_tungstenite::accept_async;
 use tungstenite::Message;
 
 use crate::{converse, failed};
@@ -67,6 +63,11 @@ async fn a_name_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_output_that_cannot_be_written_is_one_sentence() {
+    use std::process::Stdio;
+
+    use testing::soon;
+    use tokio_tungstenite::accept_async;
+
     let (listener, address) = crate::listen().await;
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let client = tokio::process::Command::new(crate::EXE)
