@@ -18,7 +18,12 @@ const SHOWN: usize = 4096;
 /// assert_eq!(common::text::printable("Zoë\n\u{1b}[2J").to_string(), "Zoë\\n\\u{1b}[2J");
 /// ```
 pub fn printable(text: &str) -> impl Display {
-    Printable(text)
+    Escaped { text, most: SHOWN }
+}
+
+/// The same, whole: for a program whose output is what a peer says.
+pub fn escaped(text: &str) -> impl Display {
+    Escaped { text, most: usize::MAX }
 }
 
 /// Prints a line on stdout, with control characters escaped. Unlike `println!`, it neither waits
@@ -27,14 +32,18 @@ pub fn say(line: &str) {
     _ = stdout().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
-struct Printable<'a>(&'a str);
+struct Escaped<'a> {
+    text: &'a str,
+    /// How much is shown, in bytes.
+    most: usize,
+}
 
-impl Display for Printable<'_> {
+impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = 0;
-        for (at, c) in self.0.char_indices() {
-            if shown > SHOWN {
-                return write!(f, "\u{2026} ({} bytes more)", self.0.len() - at);
+        for (at, c) in self.text.char_indices() {
+            if shown > self.most {
+                return write!(f, "\u{2026} ({} bytes more)", self.text.len() - at);
             }
             if c.is_control() || reorders(c) {
                 let escaped = c.escape_default();

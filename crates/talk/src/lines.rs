@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use common::text::printable;
+use common::text::{escaped, printable};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
 /// What came. Text has its control characters escaped, binary is hexadecimal after its length.
 pub fn received(message: &Message) -> String {
     match message {
-        Message::Text(text) => format!("< {}", printable(text)),
+        Message::Text(text) => format!("< {}", escaped(text)),
         message => {
             let data = message.clone().into_data();
             let mut line = format!("< {} bytes:", data.len());

@@ -6,6 +6,9 @@ mod redis_server;
 
 const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
+/// Whether it is one of the two whose original is opened as a file.
+const LETS_IN_FILES: bool = false;
+
 /// A running server, and the Redis that lives as long.
 struct Server {
     program: testing::Program,

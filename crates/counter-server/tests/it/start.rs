@@ -2,6 +2,9 @@
 
 const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
 
+/// Whether it is one of the two whose original is opened as a file.
+const LETS_IN_FILES: bool = true;
+
 /// A running server.
 type Server = testing::Program;
 
