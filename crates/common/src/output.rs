@@ -15,9 +15,10 @@ const WAITING: usize = 1 << 20;
 /// How long the end of the program waits for whoever reads.
 const END: Duration = Duration::from_secs(1);
 
-/// How long the thread rests after it has written: it takes twenty lines at once then, where a
-/// thousand conversations a second are printed, and is not woken for each.
-const REST: Duration = Duration::from_millis(1);
+/// How long a line waits for those that follow it: where a thousand conversations a second are
+/// printed, the thread is woken for twenty lines rather than for each. Both outputs wait as long,
+/// so that on a terminal a log line comes after the lines before it.
+const GATHER: Duration = Duration::from_millis(1);
 
 static STDOUT: OnceLock<Output> = OnceLock::new();
 static STDERR: OnceLock<Output> = OnceLock::new();
@@ -60,24 +61,30 @@ impl Output {
         thread::spawn(move || {
             let output = this.wait();
             loop {
-                let batch = output.next_batch();
+                output.wait_for_a_line();
+                thread::sleep(GATHER);
+                let batch = output.take();
                 // Nobody may be there to read it any more.
                 _ = stream.write_all(&batch).and_then(|()| stream.flush());
                 output.lock().writing = false;
                 output.changed.notify_all();
-                thread::sleep(REST);
             }
         });
         Self::default()
     }
 
-    fn next_batch(&self) -> Vec<u8> {
+    fn wait_for_a_line(&self) {
         let mut lines = self.lock();
         while lines.waiting.is_empty() {
             lines.asleep = true;
             lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
         }
-        (lines.asleep, lines.writing) = (false, true);
+        lines.asleep = false;
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let mut lines = self.lock();
+        lines.writing = true;
         let mut batch = std::mem::take(&mut lines.waiting);
         if lines.lost > 0 {
             batch.extend(format!("({} lines were lost)\n", lines.lost).bytes());
