@@ -72,9 +72,13 @@ async fn a_panic_in_a_handler_closes_that_connection_with_1011_and_is_logged_onc
     }
     observer.close().await;
 
-    server.start_kill().unwrap();
+    let mut stderr = BufReader::new(server.stderr.take().unwrap());
     let mut log = String::new();
-    server.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    for _ in 0..4 {
+        soon("a log line", stderr.read_line(&mut log)).await.unwrap();
+    }
+    server.start_kill().unwrap();
+    stderr.read_to_string(&mut log).await.unwrap();
     let lines: Vec<_> = log.lines().collect();
     assert_eq!(lines.len(), 4, "{log}");
     assert!(lines[0].contains("ERROR") && lines[0].contains("panic at "), "{log}");
