@@ -168,7 +168,9 @@ async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
         let mut command = tokio::process::Command::new("script");
         let server = format!("{} localhost:0", crate::EXE);
         command.args(["--quiet", "--flush", "--command", &server, "/dev/null"]);
-        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        // Under CI a terminal is taken for one that has colours.
+        command.env("TERM", "xterm").env_remove("CI").env_remove("NO_COLOR");
+        command.envs(variables.iter().copied());
         let mut server = Program::start_command(&mut command).await;
         http(server.address, "junk\r\n\r\n").await;
         let line = server.line_with("open ").await;
