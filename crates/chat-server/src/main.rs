@@ -89,6 +89,8 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let full = CloseWith(CloseCode::Again, "too many rooms are in use; come back later");
     // A disk may be slow: other conversations of this thread move to another.
     let room = block_in_place(|| chat.store.lock().room(&pass.room))?.ok_or(full)?;
+    // Names that have been quiet for long are forgotten.
+    chat.limiter.retain_recent();
     // Register; it is unregistered when this is dropped, however the conversation ends.
     let _visit = Visit::new(&room, &pass.name);
     // What was said goes first, then what is said: nothing is lost between, nothing comes twice.
@@ -100,6 +102,7 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     loop {
         select! {
             biased;
+            () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
                 let said = match chat.limiter.check_key(&pass.name) {
@@ -108,7 +111,12 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
                 };
                 match said {
                     // The sender hears it with all others.
-                    Ok(said) => block_in_place(|| chat.store.lock().say(&pass, &room, &said))?,
+                    Ok(said) => {
+                        let said = block_in_place(|| chat.store.lock().say(&pass, &room, &said))?;
+                        if let Some(again) = said {
+                            socket.send(again).await?;
+                        }
+                    }
                     Err(_) if refused == PATIENCE => {
                         return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
                     }
@@ -119,7 +127,6 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
                 }
             }
             frames = user.recv() => socket.send_encoded(frames).await?,
-            () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
         }
     }
 }

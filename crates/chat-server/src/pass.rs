@@ -43,9 +43,14 @@ impl Pass {
 
 /// The token of a request: `Authorization: Bearer TOKEN`, or the cookie.
 fn token(request: &Request) -> &str {
-    let header = |name| request.headers().get(name)?.to_str().ok();
-    let cookie = || header(header::COOKIE)?.split("; ").find_map(|pair| pair.strip_prefix("chat="));
-    let bearer = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    // Another program's cookie, which may be no text, is none of ours.
+    let header = |name| request.headers().get(name).map(|value| value.as_bytes());
+    let cookie = || {
+        let mut pairs = header(header::COOKIE)?.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        str::from_utf8(pairs.find_map(|pair| pair.strip_prefix(b"chat="))?).ok()
+    };
+    let bearer = header(header::AUTHORIZATION)
+        .and_then(|value| str::from_utf8(value.strip_prefix(b"Bearer ")?).ok());
     bearer.or_else(cookie).unwrap_or_default()
 }
 
@@ -59,7 +64,11 @@ impl Key {
     ///
     /// A sentence when it cannot be read, or when others on this machine can read it.
     pub fn load(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder)?;
+        let mut private = fs::DirBuilder::new();
+        // What is said in a room is as private as the key.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
+        private.recursive(true).create(folder)?;
         let (path, mut new) = (folder.join("key"), OpenOptions::new());
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);

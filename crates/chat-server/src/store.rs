@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use common::Result;
 use common::fanout::Fanout;
 use rusqlite::{Connection, params};
+use tungstenite::Message;
 
 use crate::metrics::METRICS;
 use crate::pass::Pass;
@@ -98,12 +99,19 @@ impl Store {
         Ok(too_old)
     }
 
-    /// Writes a message down, then tells the room; unless it was written down before.
+    /// Writes a message down, then tells the room. If it was written down before, it is returned:
+    /// its sender has not heard so, and says it again.
     ///
     /// # Errors
     ///
     /// SQLite's: nobody was told, and the sender will say it again.
-    pub fn say(&mut self, pass: &Pass, room: &Fanout<Room>, said: &Said) -> Result<()> {
+    pub fn say(
+        &mut self,
+        pass: &Pass,
+        room: &Fanout<Room>,
+        said: &Said,
+    ) -> Result<Option<Message>> {
+        self.forget()?;
         // Also where the clock stands still, or goes back.
         let number = now().max(self.last + 1);
         let (Pass { room: of, name, .. }, Said { id, text }) = (pass, said);
@@ -111,15 +119,20 @@ impl Store {
             self.db.prepare_cached("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)")?;
         if write.execute(params![number, of, name, id, text])? == 1 {
             self.last = number;
-            self.forget()?;
             METRICS.messages.inc();
             let message = Event::Message { number, name, id, text }.to_message();
             room.change(|room, to_all| {
                 to_all.push(message.clone());
                 room.say(number, message);
             });
+            return Ok(None);
         }
-        Ok(())
+        let mut read = self.db.prepare_cached(
+            "SELECT number, text FROM messages WHERE room = ? AND name = ? AND id = ?",
+        )?;
+        let (number, text): (_, String) =
+            read.query_row([of, name, id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Some(Event::Message { number, name, id, text: &text }.to_message()))
     }
 }
 

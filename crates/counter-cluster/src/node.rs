@@ -102,7 +102,9 @@ impl Node {
                     () = self.users_changed.notified() => break,
                     () = sleep_until(beat) => break,
                     _ = &mut self.leave, if self.clicks.is_empty() => {
-                        return self.call(connection, &[], Duration::ZERO).await.map(drop);
+                        // Whether it is heard or not: this server is going.
+                        _ = self.call(connection, &[], Duration::ZERO).await;
+                        return Ok(());
                     }
                 }
             }

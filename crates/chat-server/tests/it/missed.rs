@@ -111,18 +111,26 @@ async fn a_query_that_makes_no_sense_makes_a_newcomer() {
 async fn what_is_said_again_under_the_same_id_is_heard_once() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
     let mut ada = chat.visit("lobby", "Ada").await;
+    let mut bob = chat.visit("lobby", "Bob").await;
+    greeting(&mut bob).await;
     for _ in 0..3 {
         ada.send(line("once", "once")).await;
     }
     ada.send(line(1, "1")).await;
-    assert_eq!(next(&mut ada, "message").await["text"], "once");
-    assert_eq!(next(&mut ada, "message").await["text"], "1");
+    let once = next(&mut bob, "message").await;
+    assert_eq!(once["text"], "once");
+    assert_eq!(next(&mut bob, "message").await["text"], "1");
     chat.kill_and_restart().await;
     let mut ada = chat.visit("lobby", "Ada").await;
+    greeting(&mut ada).await;
+    let mut bob = chat.visit("lobby", "Bob").await;
+    greeting(&mut bob).await;
     ada.send(line("once", "once")).await;
     ada.send(line(2, "2")).await;
+    // Who says it has not heard that it was written down: it is told so, under the same number.
+    assert_eq!(next(&mut ada, "message").await, once);
+    assert_eq!(next(&mut bob, "message").await["text"], "2");
     // Another's id may be the same.
-    let mut bob = chat.visit("lobby", "Bob").await;
     bob.send(line("once", "once, says Bob")).await;
     while next(&mut ada, "message").await["text"] != "once, says Bob" {}
     let mut eve = chat.visit("lobby", "Eve").await;
@@ -169,4 +177,20 @@ async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_f
     drop(peers);
     let alone = async |peer: &mut Peer| event(peer).await["count"] == 1;
     while !alone(&mut ada).await {}
+}
+
+#[tokio::test]
+async fn who_says_again_what_was_written_down_is_told_so_and_nobody_else_hears_it_twice() {
+    let chat = Chat::start(&["--rate", "1000"]).await;
+    let mut ada = chat.visit("lobby", "Ada").await;
+    ada.send(line("mine", "once")).await;
+    let first = next(&mut ada, "message").await;
+    say(&mut ada, 1, 60).await;
+    // She comes back without having heard it, and it is not among the newest.
+    let mut again = chat.visit("lobby", "Ada").await;
+    greeting(&mut again).await;
+    again.send(line("mine", "once")).await;
+    assert_eq!(next(&mut again, "message").await, first);
+    say(&mut ada, 61, 61).await;
+    assert_eq!(next(&mut again, "message").await["text"], "61");
 }

@@ -133,9 +133,9 @@ pub(super) fn items(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterat
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        // One item that is no text says nothing of the others on its line.
+        .map(|item| str::from_utf8(item).unwrap_or_default().trim())
 }
 
 pub(super) fn set(answer: &mut Response, name: HeaderName, value: &'static str) {
