@@ -39,7 +39,12 @@ pub enum Event<'a> {
     Error { message: &'a str },
 }
 
-impl Event<'_> {
+impl<'a> Event<'a> {
+    /// A message as JSON.
+    pub fn message(number: i64, name: &'a str, id: &'a str, text: &'a str) -> Message {
+        Self::Message { number, name, id, text }.to_message()
+    }
+
     /// The event as JSON.
     pub fn to_message(&self) -> Message {
         // Strings and integers under fixed names: there is nothing here that JSON cannot say.

@@ -83,8 +83,8 @@ impl Store {
         let mut rows = newest.query(params![name, HELD as i64 + 1])?;
         while let Some(row) = rows.next()? {
             let (number, name, id, text): (_, String, String, String) = row.try_into()?;
-            let message = Event::Message { number, name: &name, id: &id, text: &text };
-            room.say(number, message.to_message());
+            let message = Event::message(number, &name, &id, &text);
+            room.say(number, message);
         }
         let room = Fanout::new(room);
         room.watch(|took| METRICS.told.observe(took.as_secs_f64()));
@@ -120,7 +120,7 @@ impl Store {
         if write.execute(params![number, of, name, id, text])? == 1 {
             self.last = number;
             METRICS.messages.inc();
-            let message = Event::Message { number, name, id, text }.to_message();
+            let message = Event::message(number, name, id, text);
             room.change(|room, to_all| {
                 to_all.push(message.clone());
                 room.say(number, message);
@@ -132,7 +132,7 @@ impl Store {
         )?;
         let (number, text): (_, String) =
             read.query_row([of, name, id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Some(Event::Message { number, name, id, text: &text }.to_message()))
+        Ok(Some(Event::message(number, name, id, &text)))
     }
 }
 
