@@ -89,8 +89,10 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let full = CloseWith(CloseCode::Again, "too many rooms are in use; come back later");
     // A disk may be slow: other conversations of this thread move to another.
     let room = block_in_place(|| chat.store.lock().room(&pass.room))?.ok_or(full)?;
-    // Names that have been quiet for long are forgotten.
-    chat.limiter.retain_recent();
+    // Now and then: whoever opens a room lets the names be forgotten that have been quiet for long.
+    if Arc::strong_count(&room) == 1 {
+        chat.limiter.retain_recent();
+    }
     // Register; it is unregistered when this is dropped, however the conversation ends.
     let _visit = Visit::new(&room, &pass.name);
     // What was said goes first, then what is said: nothing is lost between, nothing comes twice.

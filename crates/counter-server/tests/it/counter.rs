@@ -126,8 +126,8 @@ async fn the_page_is_at_the_root() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_opened_as_a_file_is_let_in_by_counter_server_alone_and_only_if_no_other_is_named()
- {
+async fn a_page_that_is_opened_as_a_file_is_let_in_where_the_program_says_so_and_no_other_is_named()
+{
     let server = start(&[]).await;
     assert_eq!(Peer::connect_from(&server.url(), "null").await.is_ok(), crate::LETS_IN_FILES);
     assert_eq!(Peer::connect_from(&server.url(), "https://example.com").await.err(), Some(403));
