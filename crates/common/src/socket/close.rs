@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 use tungstenite::protocol::CloseFrame;
@@ -17,9 +17,9 @@ use tungstenite::{Message, error::Error as WsError};
 
 use crate::{Error, Result, Socket};
 
-/// How much a peer may send after our close frame before we hang up on it, in bytes. An upload
-/// of this size that was refused with 1009 still learns the reason.
-const MAX_UNREAD: usize = 16 << 20;
+/// How much a peer may send while we hang up on it, in bytes. An upload of this size that was
+/// refused with 1009 still learns the reason.
+const MAX_UNREAD: u64 = 16 << 20;
 
 /// An error that a handler returns to choose the close code and the reason itself. The reason
 /// must have 123 bytes or fewer (RFC 6455, section 5.5).
@@ -103,9 +103,9 @@ pub(crate) fn close_frame(code: CloseCode, reason: &'static str) -> CloseFrame {
 }
 
 /// Closes a connection: sends `frame`, waits for the peer's, and ends. A peer that never
-/// answers is left after `close_timeout`, one that sends without end after 16 MiB.
+/// answers is left after `close_timeout`, one that sends without end after 32 MiB.
 pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Duration) {
-    socket.stop_pings();
+    socket.begin_farewell();
     let farewell = async {
         // A peer that closed first has its answer; a reset must not overtake that one either.
         if socket.closed().is_some() {
@@ -113,23 +113,16 @@ pub async fn close(socket: &mut Socket, frame: CloseFrame, close_timeout: Durati
             return hang_up(socket.get_mut()).await.map_err(WsError::Io);
         }
         socket.send(Message::Close(Some(frame))).await?;
-        let mut unread = 0;
-        loop {
-            match socket.next().await {
-                // The close handshake is complete, and it is for the server to hang up
-                // (RFC 6455, section 7.1.1). TLS has a close handshake of its own (RFC 8446,
-                // section 6.1): without it the peer sees a truncated stream, or a reset when it
-                // says its part of it to nobody.
-                None if socket.closed().is_some() && !socket.is_encrypted() => return Ok(()),
-                // What was on its way when we closed.
-                Some(Ok(message)) => unread += 2 + message.len(),
-                // tungstenite reads no further after a fault; the stream below still can.
-                None | Some(Err(_)) => return hang_up(socket.get_mut()).await.map_err(WsError::Io),
-            }
-            if unread > MAX_UNREAD {
-                return Ok(());
-            }
+        // What was on its way when we closed, up to the peer's own close frame.
+        while let Some(Ok(_)) = socket.next().await {}
+        // It is for the server to hang up then (RFC 6455, section 7.1.1). TLS has a close handshake
+        // of its own (RFC 8446, section 6.1): without it the peer sees a truncated stream, or a
+        // reset when it says its part of it to nobody.
+        if socket.closed().is_some() && !socket.is_encrypted() {
+            return Ok(());
         }
+        // tungstenite reads no further after a fault; the stream below still can.
+        hang_up(socket.get_mut()).await.map_err(WsError::Io)
     };
     match timeout(close_timeout, farewell).await {
         Ok(Ok(())) => {}
@@ -152,13 +145,5 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     stream.shutdown().await?;
-    let mut unread = vec![0; 4096];
-    let mut total = 0;
-    while total < MAX_UNREAD {
-        match stream.read(&mut unread).await? {
-            0 => break,
-            n => total += n,
-        }
-    }
-    Ok(())
+    copy(&mut stream.take(MAX_UNREAD), &mut sink()).await.map(drop)
 }

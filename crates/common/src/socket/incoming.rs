@@ -7,6 +7,7 @@
 //! come and leaves with the message, and refuses bad UTF-8 as soon as it is there.
 
 use std::io::{Cursor, Write};
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use tungstenite::protocol::frame::FrameHeader;
@@ -32,14 +33,20 @@ pub(super) struct Incoming {
     header: FrameHeader,
     /// The last frame of a message has not begun yet.
     fragmented: bool,
+    /// How often more may come, where there is a bound. Two bytes, because there is room for two.
+    pub(super) left: Option<NonZeroU16>,
 }
 
 impl Incoming {
-    pub(super) fn push(&mut self, read: &[u8]) {
+    /// Takes what was read from the stream. `false` when that was once too often.
+    pub(super) fn push(&mut self, read: &[u8]) -> bool {
         self.unread = match self.unread.is_empty() {
             true => Bytes::copy_from_slice(read),
             false => [&self.unread, read].concat().into(),
         };
+        let Some(left) = self.left else { return true };
+        self.left = NonZeroU16::new(left.get() - 1);
+        self.left.is_some()
     }
 
     /// Shows the next part of a piece, and returns its length; 0 when more has to be pushed first.

@@ -105,9 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         self.inner.websocket.get_mut()
     }
 
-    /// Turns pings off, for the time of a farewell.
-    pub fn stop_pings(&mut self) {
+    /// Sends no more pings, and reads no more than 16 MiB.
+    pub(crate) fn begin_farewell(&mut self) {
         self.inner.clock.stop();
+        self.inner.websocket.begin_farewell();
     }
 
     /// `write`, while the peer is read and kept alive, or given up.

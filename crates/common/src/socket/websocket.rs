@@ -5,6 +5,7 @@
 //! past tungstenite without mixing them up with its own.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU16;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use super::wire::{Now, Wire};
+use super::wire::{FAREWELL, Now, Wire};
 
 /// What tungstenite keeps for reading, in bytes, and fills with zeros at each attempt: room for a
 /// click of the counter.
@@ -58,6 +59,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     pub(super) fn get_mut(&mut self) -> &mut S {
         &mut self.wire.stream
+    }
+
+    /// Reads no more than 16 MiB from now on, and takes what is over them for the end.
+    pub(super) fn begin_farewell(&mut self) {
+        self.wire.incoming.left = NonZeroU16::new(FAREWELL);
     }
 
     /// The next message, control frames included; `None` after the close handshake, and after an
@@ -148,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether tungstenite, when all is written, knows no more than a new one would.
     fn is_fresh(&self) -> bool {
         let is_open = self.tungstenite.can_read() && self.tungstenite.can_write();
-        is_open && self.wire.is_between_messages()
+        is_open && self.wire.incoming.is_between_messages()
     }
 }
 

@@ -14,10 +14,13 @@ use super::incoming::Incoming;
 /// How much is read at once, in bytes. It is on the stack, and copied from there.
 const CHUNK: usize = 4096;
 
+/// How often is read after our close frame: a chunk each time, 16 MiB at most.
+pub(super) const FAREWELL: u16 = 4096;
+
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     pub(super) stream: S,
-    incoming: Incoming,
+    pub(super) incoming: Incoming,
     /// What is left to write of frames that are encoded already. It goes before anything of
     /// tungstenite's: not into the middle of a frame.
     pub(super) encoded: Bytes,
@@ -28,11 +31,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut incoming = Incoming::default();
         incoming.push(unread);
         Self { stream, incoming, encoded: Bytes::new() }
-    }
-
-    /// Whether tungstenite has seen whole messages only.
-    pub(super) fn is_between_messages(&self) -> bool {
-        self.incoming.is_between_messages()
     }
 
     fn poll_read(
@@ -49,10 +47,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let mut chunk = [MaybeUninit::uninit(); CHUNK];
             let mut chunk = ReadBuf::uninit(&mut chunk);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
-            if chunk.filled().is_empty() {
+            if chunk.filled().is_empty() || !self.incoming.push(chunk.filled()) {
                 return Poll::Ready(Ok(0));
             }
-            self.incoming.push(chunk.filled());
         }
     }
 

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
-use testing::{Peer, Raw};
+use testing::{Peer, Raw, frame};
+use tokio::io::AsyncWriteExt;
 use tungstenite::{Bytes, Message};
 
 use crate::start;
@@ -102,6 +103,25 @@ async fn a_peer_that_does_not_close_is_left_after_close_timeout() {
     let closed = Instant::now();
     assert_eq!(raw.next_frame().await, None);
     assert!(closed.elapsed() > Duration::from_millis(200));
+}
+
+/// A large upload is read to its end, but not everything for `close_timeout`.
+#[tokio::test]
+async fn who_goes_on_talking_after_the_close_is_hung_up_on_whatever_it_sends() {
+    let server = start(&["--close-timeout", "600"]).await;
+    let endless = [(0x81, 0x81, 100), (0x89, 0x89, 100), (0x01, 0x00, 0)];
+    for (first, following, length) in endless {
+        let mut raw = Raw::open(server.address).await;
+        raw.frame(0x81, "Ada").await;
+        assert_eq!(raw.close_code().await, Some(1000));
+        raw.frame(first, "").await;
+        let frames = frame(following, "x".repeat(length)).repeat(5000);
+        let mut said = 0;
+        while raw.stream.write_all(&frames).await.is_ok() {
+            said += frames.len();
+            assert!(said < 64 << 20, "{following:#x} is listened to without end");
+        }
+    }
 }
 
 #[tokio::test]
