@@ -119,6 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Alive<S> {
         Poll::Pending
     }
 
+    pub(super) fn is_writing(&self) -> bool {
+        self.unflushed || self.websocket.is_writing_encoded()
+    }
+
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.websocket.poll_ready(cx)
     }

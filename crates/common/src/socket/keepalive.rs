@@ -76,7 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
     /// Those of the connection's write, and `TimedOut` when a pong is overdue.
     pub async fn send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
         // What tungstenite still has to write goes first, or the frames would be mixed up.
-        poll_fn(|cx| self.poll_write(cx, Alive::poll_flush)).await?;
+        if self.inner.is_writing() {
+            poll_fn(|cx| self.poll_write(cx, Alive::poll_flush)).await?;
+        }
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed().is_some() {
             return Ok(());

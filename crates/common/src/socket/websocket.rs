@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Waits until another message can be sent.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.blocked || !self.wire.encoded.is_empty() {
+        match self.blocked || self.is_writing_encoded() {
             true => self.poll_flush(cx),
             false => Poll::Ready(Ok(())),
         }
@@ -115,6 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes whole frames, which must not come in the middle of another's.
     pub(super) fn start_send_encoded(&mut self, frames: Bytes) {
         self.wire.encoded = frames;
+    }
+
+    pub(super) fn is_writing_encoded(&self) -> bool {
+        !self.wire.encoded.is_empty()
     }
 
     pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
