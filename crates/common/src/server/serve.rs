@@ -72,7 +72,8 @@ impl Server {
             (IpAddr::V4(ip), Ok(_)) => ip.to_string(),
             (_, Err(_)) => told.to_owned(),
         };
-        Ok(origin::of(self.is_tls(), &host, address.port()))
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        Ok(origin::of(scheme, &host, Some(address.port())))
     }
 
     /// The same on listeners that are bound already, until `stop` is cancelled. Then everyone is
