@@ -155,7 +155,7 @@ impl Connect {
 
 fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
     let no_request = |error: WsError| errors::no_handshake(target, &error);
-    let mut request = target.without_credentials().into_client_request().map_err(no_request)?;
+    let mut request = target.as_str().into_client_request().map_err(no_request)?;
     if let Some(authorization) = target.authorization() {
         request.headers_mut().insert(AUTHORIZATION, authorization);
     }
