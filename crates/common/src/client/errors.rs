@@ -37,16 +37,12 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
             "{target} does not speak WebSocket, but HTTP/1.0 as simple web servers do; is it the \
              right port?"
         ),
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(fault)) => match fault {
-            SubProtocolError::NoSubProtocol => format!(
-                "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
-                 for none"
-            ),
-            _ => format!(
-                "{target} answered with a subprotocol that nobody asked for; ask for it if you \
-                 know it, or tell who runs the server"
-            ),
-        },
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+            SubProtocolError::NoSubProtocol,
+        )) => format!(
+            "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
+             for none"
+        ),
         error => format!("{target} does not speak WebSocket ({error}); is it the right port?"),
     }
 }
@@ -65,33 +61,23 @@ fn no_certificate(target: &Target, error: &WsError) -> Option<String> {
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
 /// first line of a page says nothing.
 pub(super) fn refused(target: &Target, response: &Response) -> String {
-    let (status, headers) = (response.status(), response.headers());
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    /// As much as fits into a few lines of a terminal, in characters.
+    const SAID: usize = 200;
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let wait = header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok());
+    let in_time = wait.map_or("try again later".into(), |wait| format!("try again in {wait} s"));
     let remedy = match status {
         StatusCode::UNAUTHORIZED => "log in as in ws://name:password@host, or by a header",
         StatusCode::FORBIDDEN => "it refuses this client or its origin; its log may say why",
         StatusCode::NOT_FOUND => "is it the right path?",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            return match header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok()) {
-                Some(seconds) => {
-                    answered(target, status, &format!("try again in {seconds} s"), response)
-                }
-                None => answered(target, status, "try again later", response),
-            };
-        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &in_time,
         status if status.is_success() => "it is a web server; is it the right port and path?",
         status if status.is_redirection() => "it does not say where to go on",
         status if status.is_server_error() => "the fault is the server's; its log may say why",
         // Of most others the server knows best.
         _ => "",
     };
-    answered(target, status, remedy, response)
-}
-
-fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Response) -> String {
-    /// As much as fits into a few lines of a terminal, in characters.
-    const SAID: usize = 200;
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"))
         && header(TRANSFER_ENCODING).is_none();
     let body = response.body().as_deref().filter(|_| plain).unwrap_or_default();
