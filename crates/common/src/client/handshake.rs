@@ -16,15 +16,8 @@ use super::{dial, errors, proxy};
 use crate::socket::Pings;
 use crate::{Result, Socket};
 
-/// How long connecting may take, redirects, proxies, TLS and the handshake included: Python
-/// `websockets`' default.
-pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How many times one connect asks: Python `websockets`' limit.
-pub const MAX_REDIRECTS: usize = 10;
-
-/// The longest message that a client takes, in bytes: Python `websockets`' default.
-const MAX_SIZE: usize = 1 << 20;
+const MAX_REDIRECTS: usize = 10;
 
 /// What a redirect to another server must not be told, as in Python `websockets`.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
@@ -35,11 +28,11 @@ pub struct Connect {
     /// Headers of the handshake besides its own: `Origin`, `Cookie`, `Sec-WebSocket-Protocol`, or
     /// any other.
     pub additional_headers: HeaderMap,
-    /// How long it may take to open, all in all.
+    /// How long it may take to open, redirects, proxies, TLS and the handshake included: 10 s.
     pub open_timeout: Duration,
     /// When to ping, and when to give up.
     pub pings: Pings,
-    /// The longest message to take, in bytes.
+    /// The longest message to take, in bytes: 1 MiB.
     pub max_size: usize,
     /// What `wss://` trusts; without it `wss://` is refused.
     #[cfg(feature = "tls")]
@@ -50,9 +43,9 @@ impl Default for Connect {
     fn default() -> Self {
         Self {
             additional_headers: HeaderMap::new(),
-            open_timeout: OPEN_TIMEOUT,
+            open_timeout: Duration::from_secs(10),
             pings: Pings::default(),
-            max_size: MAX_SIZE,
+            max_size: 1 << 20,
             #[cfg(feature = "tls")]
             tls: None,
         }
