@@ -22,11 +22,9 @@ pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
 
 /// There is a connection, but no WebSocket.
 pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
-    if let Some(sentence) = no_certificate(target, error) {
-        return sentence;
-    }
     match error {
         WsError::Http(response) => refused(target, response),
+        WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
         WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
             format!("{target} does not speak WebSocket: it hung up; is it the right port?")
         }
@@ -47,15 +45,14 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
     }
 }
 
-/// Whether the server wants a certificate of us, which it may say after the handshake of TLS.
-fn no_certificate(target: &Target, error: &WsError) -> Option<String> {
-    #[cfg(feature = "tls")]
-    if let (WsError::Io(io), true) = (error, target.secure()) {
-        return super::encrypt::no_certificate(target, &io.to_string());
-    }
-    #[cfg(not(feature = "tls"))]
-    let _ = (target, error);
-    None
+/// Whether the server wants a certificate of us. In TLS 1.3 it says so after the handshake, when we
+/// read.
+pub(super) fn wants_certificate(error: &str) -> bool {
+    error.contains("alert certificate required") || error.contains("alert bad certificate")
+}
+
+pub(super) fn no_certificate(target: &Target) -> String {
+    format!("{target} wants a certificate of its clients, and this one has none; it serves others")
 }
 
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
@@ -95,14 +92,12 @@ pub(super) fn refused(target: &Target, response: &Response) -> String {
 
 /// The WebSocket was open, and broke.
 pub(super) fn broken(target: &Target, error: &WsError) -> String {
-    if let Some(sentence) = no_certificate(target, error) {
-        return sentence;
-    }
     match error {
         // The keepalive's; the system's own has a number.
         WsError::Io(io) if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() => {
             format!("{target} no longer answers ({io}); is it, or the network, down?")
         }
+        WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
         WsError::Io(io) if hung_up(io) => hung_up_sentence(target),
         WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
         WsError::ConnectionClosed
@@ -151,7 +146,6 @@ mod tests {
                 io::Error::from_raw_os_error(110).into(),
                 "the connection to wss://localhost/a broke (",
             ),
-            #[cfg(feature = "tls")]
             (
                 io::Error::other("SSL routines::tlsv13 alert certificate required").into(),
                 "wss://localhost/a wants a certificate of its clients",
