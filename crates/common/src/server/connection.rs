@@ -126,6 +126,6 @@ mod tests {
         assert!(size_of_val(&connection) <= 272);
         // Beside them a connection has tungstenite's read buffer (64), tokio's registration of
         // the descriptor (256), the keepalive's timer (112) and wakers (72), and the handler's
-        // future (counter: 288).
+        // future (counter: 344).
     }
 }
