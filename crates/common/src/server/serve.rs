@@ -77,8 +77,8 @@ impl Server {
     }
 
     /// The same on listeners that are bound already, until `stop` is cancelled. Then everyone is
-    /// told 1001, which takes 2 s at most, and in most cases far less. From then on it waits for
-    /// every conversation's end, for `close_timeout` or 6 s at most, whichever is less, and returns.
+    /// told 1001, within 2 s; after that it returns when every conversation has ended,
+    /// `close_timeout` or 6 s later at the latest, whichever is less.
     pub async fn run(
         mut self,
         listeners: Vec<TcpListener>,
