@@ -57,7 +57,7 @@ pub(super) fn no_certificate(target: &Target) -> String {
 
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
 /// first line of a page says nothing.
-pub(super) fn refused(target: &Target, response: &Response) -> String {
+fn refused(target: &Target, response: &Response) -> String {
     /// As much as fits into a few lines of a terminal, in characters.
     const SAID: usize = 200;
     let status = response.status();

@@ -52,12 +52,6 @@ impl Default for Connect {
     }
 }
 
-/// A handshake that came to an end, whatever its end.
-enum Outcome {
-    Open(Box<(Socket, Response)>),
-    Redirect(Target),
-}
-
 impl Connect {
     /// Opens `url`. Redirects are followed: ten at most, never from `wss://` to `ws://`, and to
     /// another server without the credentials.
@@ -81,11 +75,20 @@ impl Connect {
     async fn follow(&self, mut target: Target) -> Result<(Socket, Response)> {
         let first = target.clone();
         let mut headers = self.additional_headers.clone();
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(self.max_size))
+            .max_frame_size(Some(self.max_size));
         for _ in 0..MAX_REDIRECTS {
-            let next = match self.ask(&target, &headers).await? {
-                Outcome::Open(opened) => return Ok(*opened),
-                Outcome::Redirect(next) => next,
+            let request = request(&target, &headers)?;
+            let stream = self.connect(&target).await?;
+            let error = match Socket::client_async(request, stream, config, self.pings).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
             };
+            let Some(location) = location(&error) else {
+                return Err(errors::no_handshake(&target, &error).into());
+            };
+            let next = target.join(location)?;
             if target.secure() && !next.secure() {
                 return Err(format!(
                     "{target} redirects to {next}, which is not encrypted; it is not followed"
@@ -100,27 +103,6 @@ impl Connect {
             target = next;
         }
         Err(format!("{first} redirects more than {MAX_REDIRECTS} times; it may never end").into())
-    }
-
-    async fn ask(&self, target: &Target, headers: &HeaderMap) -> Result<Outcome> {
-        let request = request(target, headers)?;
-        let stream = self.connect(target).await?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(self.max_size))
-            .max_frame_size(Some(self.max_size));
-        match Socket::client_async(request, stream, config, self.pings).await {
-            Ok(opened) => Ok(Outcome::Open(Box::new(opened))),
-            Err(WsError::Http(response))
-                if matches!(response.status().as_u16(), 300..=303 | 307 | 308) =>
-            {
-                let location = response.headers().get(LOCATION).map(|place| place.to_str());
-                match location {
-                    Some(Ok(location)) => Ok(Outcome::Redirect(target.join(location)?)),
-                    _ => Err(errors::refused(target, &response).into()),
-                }
-            }
-            Err(error) => Err(errors::no_handshake(target, &error).into()),
-        }
     }
 
     async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<tokio::net::TcpStream>> {
@@ -143,6 +125,16 @@ impl Connect {
             return Ok(MaybeTlsStream::NativeTls(encrypted));
         }
         Ok(MaybeTlsStream::Plain(stream))
+    }
+}
+
+/// Where the server's answer says to go on.
+fn location(error: &WsError) -> Option<&str> {
+    match error {
+        WsError::Http(response) if matches!(response.status().as_u16(), 300..=303 | 307 | 308) => {
+            response.headers().get(LOCATION)?.to_str().ok()
+        }
+        _ => None,
     }
 }
 
