@@ -5,7 +5,7 @@
 //! clients find a closed port.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -47,9 +47,7 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     // RFC 6761, section 6.3: localhost is always both loopback addresses, whatever the hosts
     // file says. Browsers keep to it.
     if host.eq_ignore_ascii_case("localhost") {
-        return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            .map(|ip| SocketAddr::new(ip, port))
-            .into());
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
     let mut addresses = Vec::new();
     let found = lookup_host(address)
