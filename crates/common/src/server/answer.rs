@@ -103,7 +103,7 @@ fn upgrade(request: &mut Request, has_body: bool, server: &Server) -> Response {
         return switch;
     }
     if let Some(subprotocol) = handshake::agree(request.headers(), &server.subprotocols) {
-        request.agree_on(Some(subprotocol));
+        request.agree_on(subprotocol);
         set(&mut switch, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     let mut headers = HeaderMap::new();
