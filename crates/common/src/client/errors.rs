@@ -98,13 +98,15 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
             format!("{target} no longer answers ({io}); is it, or the network, down?")
         }
         WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
-        WsError::Io(io) if hung_up(io) => hung_up_sentence(target),
-        WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
-        WsError::ConnectionClosed
+        WsError::Io(io) if !hung_up(io) => {
+            format!("the connection to {target} broke ({io}); is it still running?")
+        }
+        WsError::Io(_)
+        | WsError::ConnectionClosed
         | WsError::AlreadyClosed
         | WsError::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        ) => hung_up_sentence(target),
+        ) => format!("{target} ended the connection without closing it; is it still running?"),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => format!(
             "{target} sent a message of {size} bytes, and {max_size} is the most that is taken; \
              have it send less at once"
@@ -125,10 +127,6 @@ fn hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
         || error.to_string().contains("unexpected eof")
-}
-
-fn hung_up_sentence(target: &Target) -> String {
-    format!("{target} ended the connection without closing it; is it still running?")
 }
 
 #[cfg(test)]
