@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::MaybeTlsStream;
 use tungstenite::client::IntoClientRequest;
@@ -105,26 +106,27 @@ impl Connect {
         Err(format!("{first} redirects more than {MAX_REDIRECTS} times; it may never end").into())
     }
 
-    async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<tokio::net::TcpStream>> {
-        #[cfg(feature = "tls")]
-        let encrypts = self.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let encrypts = false;
-        if target.secure() && !encrypts {
-            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
-        }
-        let stream = match proxy::of(target) {
-            Some(proxy) => proxy::tunnel(target, &proxy).await?,
-            None => dial::dial(target.host(), target.port())
-                .await
-                .map_err(|error| errors::no_connection(target, &error))?,
-        };
+    async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<TcpStream>> {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
-            let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
-            return Ok(MaybeTlsStream::NativeTls(encrypted));
+            let encrypted = super::encrypt::encrypt(connector, target, reach(target).await?);
+            return Ok(MaybeTlsStream::NativeTls(encrypted.await?));
         }
-        Ok(MaybeTlsStream::Plain(stream))
+        if target.secure() {
+            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
+        }
+        Ok(MaybeTlsStream::Plain(reach(target).await?))
+    }
+}
+
+/// A connection to the target, or to a proxy that leads there.
+async fn reach(target: &Target) -> Result<TcpStream> {
+    match proxy::of(target) {
+        Some(proxy) => proxy::tunnel(target, &proxy).await,
+        None => {
+            let stream = dial::dial(target.host(), target.port()).await;
+            Ok(stream.map_err(|error| errors::no_connection(target, &error))?)
+        }
     }
 }
 
