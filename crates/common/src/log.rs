@@ -5,14 +5,14 @@
 //! limit is counted, and the count is logged.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::OptionalWriter;
 
-use crate::output::stderr;
+use crate::output::{Output, stderr};
 use crate::text::printable;
 
 /// How many lines are written in a second: about as many as a screen holds.
@@ -21,12 +21,14 @@ pub const LINES_PER_SECOND: u32 = 50;
 /// Starts logging, unless somebody has. A panic becomes one log line, without a backtrace.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let second = Mutex::new(Second { began: Instant::now(), written: 0, left_out: 0 });
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         // On a terminal that has colours, unless NO_COLOR or CLICOLOR says otherwise.
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
-        .with_writer(Bounded::new(stderr, LINES_PER_SECOND))
+        // Called once for each line.
+        .with_writer(move || second.lock().line())
         .try_init();
     if started.is_err() {
         return;
@@ -42,14 +44,7 @@ pub fn init() {
     }));
 }
 
-/// A writer that lets a limited number of lines through each second.
-#[derive(Debug)]
-pub struct Bounded<W> {
-    open: W,
-    limit: u32,
-    now: Mutex<Second>,
-}
-
+/// What is logged in this second.
 #[derive(Debug)]
 struct Second {
     began: Instant,
@@ -57,58 +52,24 @@ struct Second {
     left_out: u64,
 }
 
-impl<W> Bounded<W> {
-    /// Writes at most `limit` lines a second to what `open` makes.
-    pub fn new(open: W, limit: u32) -> Self {
-        let now = Second { began: Instant::now(), written: 0, left_out: 0 };
-        Self { open, limit, now: Mutex::new(now) }
-    }
-
-    /// Whether one more line may be written now, and how many were left out before it.
-    fn admit(&self) -> (bool, u64) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.began.elapsed() >= Duration::from_secs(1) {
-            now.began = Instant::now();
-            now.written = 0;
+impl Second {
+    /// The writer of one more line, which may be left out.
+    fn line(&mut self) -> OptionalWriter<&'static Output> {
+        if self.began.elapsed() >= Duration::from_secs(1) {
+            self.began = Instant::now();
+            self.written = 0;
         }
-        if now.written >= self.limit {
-            now.left_out += 1;
-            return (false, 0);
+        if self.written == LINES_PER_SECOND {
+            self.left_out += 1;
+            return OptionalWriter::none();
         }
-        now.written += 1;
-        (true, std::mem::take(&mut now.left_out))
-    }
-}
-
-impl<'a, W: Fn() -> O + 'a, O: Write> MakeWriter<'a> for Bounded<W> {
-    type Writer = Line<O>;
-
-    // Called once for each line.
-    fn make_writer(&'a self) -> Line<O> {
-        match self.admit() {
-            (true, left_out) => {
-                let mut out = (self.open)();
-                if left_out > 0 {
-                    let line = format!("({left_out} log lines were left out)\n");
-                    _ = out.write_all(line.as_bytes());
-                }
-                Line(Some(out))
-            }
-            (false, _) => Line(None),
+        self.written += 1;
+        let mut out = stderr();
+        if self.left_out > 0 {
+            let line = format!("({} log lines were left out)\n", self.left_out);
+            _ = out.write_all(line.as_bytes());
+            self.left_out = 0;
         }
-    }
-}
-
-/// One line's writer; `None` drops the line.
-#[derive(Debug)]
-pub struct Line<O>(Option<O>);
-
-impl<O: Write> Write for Line<O> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.as_mut().map_or(Ok(line.len()), |out| out.write(line))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), Write::flush)
+        OptionalWriter::some(out)
     }
 }

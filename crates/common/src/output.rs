@@ -5,9 +5,11 @@
 //! complain on the very stdout that nobody reads.
 
 use std::io::{self, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 /// How much waits to be read, in bytes. What is over it is lost.
 const WAITING: usize = 1 << 20;
@@ -36,8 +38,6 @@ struct Lines {
     lost: u64,
     /// The thread has taken what waited, and writes it.
     writing: bool,
-    /// The thread waits to be woken.
-    asleep: bool,
 }
 
 pub(crate) fn stdout() -> &'static Output {
@@ -48,11 +48,12 @@ pub(crate) fn stderr() -> &'static Output {
     STDERR.get_or_init(|| Output::new(&STDERR, io::stderr()))
 }
 
-/// Waits until everything is written, for a second at most.
+/// Waits until everything on both is written, for a second at most.
 pub(crate) fn finish() {
+    let end = Instant::now() + END;
     for output in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
         let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
-        _ = output.changed.wait_timeout_while(output.lock(), END, unwritten);
+        _ = output.changed.wait_while_until(&mut output.lines.lock(), unwritten, end);
     }
 }
 
@@ -61,29 +62,21 @@ impl Output {
         thread::spawn(move || {
             let output = this.wait();
             loop {
-                output.wait_for_a_line();
+                let nothing = |lines: &mut Lines| lines.waiting.is_empty();
+                output.changed.wait_while(&mut output.lines.lock(), nothing);
                 thread::sleep(GATHER);
                 let batch = output.take();
                 // Nobody may be there to read it any more.
                 _ = stream.write_all(&batch).and_then(|()| stream.flush());
-                output.lock().writing = false;
+                output.lines.lock().writing = false;
                 output.changed.notify_all();
             }
         });
         Self::default()
     }
 
-    fn wait_for_a_line(&self) {
-        let mut lines = self.lock();
-        while lines.waiting.is_empty() {
-            lines.asleep = true;
-            lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
-        }
-        lines.asleep = false;
-    }
-
     fn take(&self) -> Vec<u8> {
-        let mut lines = self.lock();
+        let mut lines = self.lines.lock();
         lines.writing = true;
         let mut batch = std::mem::take(&mut lines.waiting);
         if lines.lost > 0 {
@@ -92,23 +85,18 @@ impl Output {
         }
         batch
     }
-
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Takes whole lines.
 impl Write for &Output {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let mut now = self.lock();
+        let mut now = self.lines.lock();
         if now.waiting.len() + lines.len() > WAITING {
             now.lost += 1;
         } else {
             now.waiting.extend(lines);
-            if std::mem::take(&mut now.asleep) {
-                self.changed.notify_all();
-            }
+            // Costs a look at a flag while nobody waits.
+            self.changed.notify_all();
         }
         Ok(lines.len())
     }

@@ -9,7 +9,7 @@ use super::errors;
 use super::handshake::Connect;
 use super::url::Target;
 use crate::socket::close::{close, close_frame, frame_for};
-use crate::{Error, Result, Socket};
+use crate::{Result, Socket};
 
 /// How long the server may take to answer a close frame: Python `websockets`' default.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,15 +78,14 @@ pub async fn leave(
     result: Result<()>,
     close_timeout: Duration,
 ) -> Result<()> {
-    let (frame, result) = match result {
-        Err(error) => match error.downcast_ref::<WsError>() {
-            Some(fault) => {
-                let sentence = errors::broken(&Target::parse(url)?, fault);
-                (frame_for(Err(error)), Err(Error::from(sentence)))
-            }
-            None => (Some(close_frame(CloseCode::Normal, "")), Err(error)),
-        },
-        Ok(()) => (Some(close_frame(CloseCode::Normal, "")), Ok(())),
+    let normal = Some(close_frame(CloseCode::Normal, ""));
+    let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {
+        Ok(()) => (normal, Ok(())),
+        Err(Ok(fault)) => {
+            let sentence = errors::broken(&Target::parse(url)?, &fault);
+            (frame_for(Err(fault)), Err(sentence.into()))
+        }
+        Err(Err(error)) => (normal, Err(error)),
     };
     // Without a frame there is nobody left to tell.
     if let Some(frame) = frame {

@@ -3,6 +3,7 @@
 use tokio::net::TcpStream;
 use tokio_native_tls::{TlsConnector, TlsStream};
 
+use super::errors::{no_certificate, wants_certificate};
 use super::url::Target;
 
 /// Speaks TLS on `stream`, and checks that it is `target`'s server that answers.
@@ -22,15 +23,10 @@ pub(super) async fn encrypt(
 /// Words, one of which is in what a library says, and the sentence for them.
 type Reason = (&'static [&'static str], &'static str);
 
-const NO_CERTIFICATE: Reason = (
-    &["alert certificate required", "alert bad certificate"],
-    "URL wants a certificate of its clients, and this one has none; it serves others",
-);
-
 /// What the libraries say and what that means; the first that is found counts. native-tls tells
 /// its reasons by text alone: OpenSSL and macOS write English, Windows the user's language with a
 /// code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of winerror.h).
-const REASONS: [Reason; 8] = [
+const REASONS: [Reason; 7] = [
     (&["not yet valid"], "the certificate of URL is not valid yet; set this machine's clock"),
     (
         &["certificate has expired", "an expired", "-2146762495"],
@@ -44,7 +40,6 @@ const REASONS: [Reason; 8] = [
         &["self-signed", "self signed", "unable to", "not trusted", "-2146762487"],
         "the certificate of URL is not one this client trusts; name the file that holds it by --ca",
     ),
-    NO_CERTIFICATE,
     (
         &["unsupported protocol", "alert protocol version"],
         "URL speaks no TLS that is safe today; its server must speak TLS 1.2 or 1.3",
@@ -62,22 +57,14 @@ const REASONS: [Reason; 8] = [
 
 /// Why there is no TLS connection to `target`, and what helps.
 fn sentence(target: &Target, error: &str) -> String {
-    matching(&REASONS, target, error).unwrap_or_else(|| {
-        format!("no TLS connection to {target} ({error}); is it the right port?")
-    })
-}
-
-/// In TLS 1.3 a server refuses a client after the handshake, when the client reads: then this is
-/// the only reason that there can be.
-pub(super) fn no_certificate(target: &Target, error: &str) -> Option<String> {
-    matching(&[NO_CERTIFICATE], target, error)
-}
-
-fn matching(reasons: &[Reason], target: &Target, error: &str) -> Option<String> {
+    if wants_certificate(error) {
+        return no_certificate(target);
+    }
     let text = error.to_lowercase();
-    let (_, sentence) =
-        reasons.iter().find(|(words, _)| words.iter().any(|word| text.contains(word)))?;
-    Some(sentence.replace("URL", &target.to_string()))
+    match REASONS.iter().find(|(words, _)| words.iter().any(|word| text.contains(word))) {
+        Some((_, sentence)) => sentence.replace("URL", &target.to_string()),
+        None => format!("no TLS connection to {target} ({error}); is it the right port?"),
+    }
 }
 
 #[cfg(test)]

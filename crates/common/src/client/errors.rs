@@ -22,11 +22,9 @@ pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
 
 /// There is a connection, but no WebSocket.
 pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
-    if let Some(sentence) = no_certificate(target, error) {
-        return sentence;
-    }
     match error {
         WsError::Http(response) => refused(target, response),
+        WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
         WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
             format!("{target} does not speak WebSocket: it hung up; is it the right port?")
         }
@@ -37,61 +35,46 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
             "{target} does not speak WebSocket, but HTTP/1.0 as simple web servers do; is it the \
              right port?"
         ),
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(fault)) => match fault {
-            SubProtocolError::NoSubProtocol => format!(
-                "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
-                 for none"
-            ),
-            _ => format!(
-                "{target} answered with a subprotocol that nobody asked for; ask for it if you \
-                 know it, or tell who runs the server"
-            ),
-        },
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+            SubProtocolError::NoSubProtocol,
+        )) => format!(
+            "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
+             for none"
+        ),
         error => format!("{target} does not speak WebSocket ({error}); is it the right port?"),
     }
 }
 
-/// Whether the server wants a certificate of us, which it may say after the handshake of TLS.
-fn no_certificate(target: &Target, error: &WsError) -> Option<String> {
-    #[cfg(feature = "tls")]
-    if let (WsError::Io(io), true) = (error, target.secure()) {
-        return super::encrypt::no_certificate(target, &io.to_string());
-    }
-    #[cfg(not(feature = "tls"))]
-    let _ = (target, error);
-    None
+/// Whether the server wants a certificate of us. In TLS 1.3 it says so after the handshake, when we
+/// read.
+pub(super) fn wants_certificate(error: &str) -> bool {
+    error.contains("alert certificate required") || error.contains("alert bad certificate")
+}
+
+pub(super) fn no_certificate(target: &Target) -> String {
+    format!("{target} wants a certificate of its clients, and this one has none; it serves others")
 }
 
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
 /// first line of a page says nothing.
-pub(super) fn refused(target: &Target, response: &Response) -> String {
-    let (status, headers) = (response.status(), response.headers());
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+fn refused(target: &Target, response: &Response) -> String {
+    /// As much as fits into a few lines of a terminal, in characters.
+    const SAID: usize = 200;
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let wait = header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok());
+    let in_time = wait.map_or("try again later".into(), |wait| format!("try again in {wait} s"));
     let remedy = match status {
         StatusCode::UNAUTHORIZED => "log in as in ws://name:password@host, or by a header",
         StatusCode::FORBIDDEN => "it refuses this client or its origin; its log may say why",
         StatusCode::NOT_FOUND => "is it the right path?",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            return match header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok()) {
-                Some(seconds) => {
-                    answered(target, status, &format!("try again in {seconds} s"), response)
-                }
-                None => answered(target, status, "try again later", response),
-            };
-        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &in_time,
         status if status.is_success() => "it is a web server; is it the right port and path?",
         status if status.is_redirection() => "it does not say where to go on",
         status if status.is_server_error() => "the fault is the server's; its log may say why",
         // Of most others the server knows best.
         _ => "",
     };
-    answered(target, status, remedy, response)
-}
-
-fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Response) -> String {
-    /// As much as fits into a few lines of a terminal, in characters.
-    const SAID: usize = 200;
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"))
         && header(TRANSFER_ENCODING).is_none();
     let body = response.body().as_deref().filter(|_| plain).unwrap_or_default();
@@ -109,21 +92,21 @@ fn answered(target: &Target, status: StatusCode, remedy: &str, response: &Respon
 
 /// The WebSocket was open, and broke.
 pub(super) fn broken(target: &Target, error: &WsError) -> String {
-    if let Some(sentence) = no_certificate(target, error) {
-        return sentence;
-    }
     match error {
         // The keepalive's; the system's own has a number.
         WsError::Io(io) if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() => {
             format!("{target} no longer answers ({io}); is it, or the network, down?")
         }
-        WsError::Io(io) if hung_up(io) => hung_up_sentence(target),
-        WsError::Io(io) => format!("the connection to {target} broke ({io}); is it still running?"),
-        WsError::ConnectionClosed
+        WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
+        WsError::Io(io) if !hung_up(io) => {
+            format!("the connection to {target} broke ({io}); is it still running?")
+        }
+        WsError::Io(_)
+        | WsError::ConnectionClosed
         | WsError::AlreadyClosed
         | WsError::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        ) => hung_up_sentence(target),
+        ) => format!("{target} ended the connection without closing it; is it still running?"),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => format!(
             "{target} sent a message of {size} bytes, and {max_size} is the most that is taken; \
              have it send less at once"
@@ -146,10 +129,6 @@ fn hung_up(error: &io::Error) -> bool {
         || error.to_string().contains("unexpected eof")
 }
 
-fn hung_up_sentence(target: &Target) -> String {
-    format!("{target} ended the connection without closing it; is it still running?")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
 mod tests {
@@ -165,7 +144,6 @@ mod tests {
                 io::Error::from_raw_os_error(110).into(),
                 "the connection to wss://localhost/a broke (",
             ),
-            #[cfg(feature = "tls")]
             (
                 io::Error::other("SSL routines::tlsv13 alert certificate required").into(),
                 "wss://localhost/a wants a certificate of its clients",

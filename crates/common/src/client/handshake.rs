@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::MaybeTlsStream;
 use tungstenite::client::IntoClientRequest;
@@ -16,15 +17,8 @@ use super::{dial, errors, proxy};
 use crate::socket::Pings;
 use crate::{Result, Socket};
 
-/// How long connecting may take, redirects, proxies, TLS and the handshake included: Python
-/// `websockets`' default.
-pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How many times one connect asks: Python `websockets`' limit.
-pub const MAX_REDIRECTS: usize = 10;
-
-/// The longest message that a client takes, in bytes: Python `websockets`' default.
-const MAX_SIZE: usize = 1 << 20;
+const MAX_REDIRECTS: usize = 10;
 
 /// What a redirect to another server must not be told, as in Python `websockets`.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
@@ -35,11 +29,11 @@ pub struct Connect {
     /// Headers of the handshake besides its own: `Origin`, `Cookie`, `Sec-WebSocket-Protocol`, or
     /// any other.
     pub additional_headers: HeaderMap,
-    /// How long it may take to open, all in all.
+    /// How long it may take to open, redirects, proxies, TLS and the handshake included: 10 s.
     pub open_timeout: Duration,
     /// When to ping, and when to give up.
     pub pings: Pings,
-    /// The longest message to take, in bytes.
+    /// The longest message to take, in bytes: 1 MiB.
     pub max_size: usize,
     /// What `wss://` trusts; without it `wss://` is refused.
     #[cfg(feature = "tls")]
@@ -50,19 +44,13 @@ impl Default for Connect {
     fn default() -> Self {
         Self {
             additional_headers: HeaderMap::new(),
-            open_timeout: OPEN_TIMEOUT,
+            open_timeout: Duration::from_secs(10),
             pings: Pings::default(),
-            max_size: MAX_SIZE,
+            max_size: 1 << 20,
             #[cfg(feature = "tls")]
             tls: None,
         }
     }
-}
-
-/// A handshake that came to an end, whatever its end.
-enum Outcome {
-    Open(Box<(Socket, Response)>),
-    Redirect(Target),
 }
 
 impl Connect {
@@ -88,11 +76,20 @@ impl Connect {
     async fn follow(&self, mut target: Target) -> Result<(Socket, Response)> {
         let first = target.clone();
         let mut headers = self.additional_headers.clone();
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(self.max_size))
+            .max_frame_size(Some(self.max_size));
         for _ in 0..MAX_REDIRECTS {
-            let next = match self.ask(&target, &headers).await? {
-                Outcome::Open(opened) => return Ok(*opened),
-                Outcome::Redirect(next) => next,
+            let request = request(&target, &headers)?;
+            let stream = self.connect(&target).await?;
+            let error = match Socket::client_async(request, stream, config, self.pings).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
             };
+            let Some(location) = location(&error) else {
+                return Err(errors::no_handshake(&target, &error).into());
+            };
+            let next = target.join(location)?;
             if target.secure() && !next.secure() {
                 return Err(format!(
                     "{target} redirects to {next}, which is not encrypted; it is not followed"
@@ -109,53 +106,43 @@ impl Connect {
         Err(format!("{first} redirects more than {MAX_REDIRECTS} times; it may never end").into())
     }
 
-    async fn ask(&self, target: &Target, headers: &HeaderMap) -> Result<Outcome> {
-        let request = request(target, headers)?;
-        let stream = self.connect(target).await?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(self.max_size))
-            .max_frame_size(Some(self.max_size));
-        match Socket::client_async(request, stream, config, self.pings).await {
-            Ok(opened) => Ok(Outcome::Open(Box::new(opened))),
-            Err(WsError::Http(response))
-                if matches!(response.status().as_u16(), 300..=303 | 307 | 308) =>
-            {
-                let location = response.headers().get(LOCATION).map(|place| place.to_str());
-                match location {
-                    Some(Ok(location)) => Ok(Outcome::Redirect(target.join(location)?)),
-                    _ => Err(errors::refused(target, &response).into()),
-                }
-            }
-            Err(error) => Err(errors::no_handshake(target, &error).into()),
-        }
-    }
-
-    async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<tokio::net::TcpStream>> {
-        #[cfg(feature = "tls")]
-        let encrypts = self.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let encrypts = false;
-        if target.secure() && !encrypts {
-            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
-        }
-        let stream = match proxy::of(target) {
-            Some(proxy) => proxy::tunnel(target, &proxy).await?,
-            None => dial::dial(target.host(), target.port())
-                .await
-                .map_err(|error| errors::no_connection(target, &error))?,
-        };
+    async fn connect(&self, target: &Target) -> Result<MaybeTlsStream<TcpStream>> {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
-            let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
-            return Ok(MaybeTlsStream::NativeTls(encrypted));
+            let encrypted = super::encrypt::encrypt(connector, target, reach(target).await?);
+            return Ok(MaybeTlsStream::NativeTls(encrypted.await?));
         }
-        Ok(MaybeTlsStream::Plain(stream))
+        if target.secure() {
+            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
+        }
+        Ok(MaybeTlsStream::Plain(reach(target).await?))
+    }
+}
+
+/// A connection to the target, or to a proxy that leads there.
+async fn reach(target: &Target) -> Result<TcpStream> {
+    match proxy::of(target) {
+        Some(proxy) => proxy::tunnel(target, &proxy).await,
+        None => {
+            let stream = dial::dial(target.host(), target.port()).await;
+            Ok(stream.map_err(|error| errors::no_connection(target, &error))?)
+        }
+    }
+}
+
+/// Where the server's answer says to go on.
+fn location(error: &WsError) -> Option<&str> {
+    match error {
+        WsError::Http(response) if matches!(response.status().as_u16(), 300..=303 | 307 | 308) => {
+            response.headers().get(LOCATION)?.to_str().ok()
+        }
+        _ => None,
     }
 }
 
 fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
     let no_request = |error: WsError| errors::no_handshake(target, &error);
-    let mut request = target.without_credentials().into_client_request().map_err(no_request)?;
+    let mut request = target.as_str().into_client_request().map_err(no_request)?;
     if let Some(authorization) = target.authorization() {
         request.headers_mut().insert(AUTHORIZATION, authorization);
     }

@@ -25,5 +25,5 @@ mod url;
 #[cfg(feature = "tls")]
 pub use conversation::connect_tls;
 pub use conversation::{CLOSE_TIMEOUT, check_url, connect, leave};
-pub use handshake::{Connect, MAX_REDIRECTS, OPEN_TIMEOUT};
+pub use handshake::Connect;
 pub use input::{input, recv};

@@ -95,17 +95,15 @@ fn ready(server: &Server) -> Response {
 }
 
 fn upgrade(request: &mut Request, has_body: bool, server: &Server) -> Response {
-    let mut switch = match handshake::check(request, has_body, &server.origins) {
-        Ok(switch) => switch,
-        Err(refused) => {
-            let origin = origin::shown(request.headers());
-            let reason = String::from_utf8_lossy(refused.body().trim_ascii_end());
-            info!("no WebSocket: {} (origin: {origin}): {}", refused.status(), printable(&reason));
-            return *refused;
-        }
-    };
+    let mut switch = handshake::check(request, has_body, &server.origins);
+    if switch.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let origin = origin::shown(request.headers());
+        let reason = String::from_utf8_lossy(switch.body().trim_ascii_end());
+        info!("no WebSocket: {} (origin: {origin}): {}", switch.status(), printable(&reason));
+        return switch;
+    }
     if let Some(subprotocol) = handshake::agree(request.headers(), &server.subprotocols) {
-        request.agree_on(Some(subprotocol));
+        request.agree_on(subprotocol);
         set(&mut switch, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     let mut headers = HeaderMap::new();

@@ -64,18 +64,7 @@ pub struct Flags {
 impl Default for Flags {
     /// `localhost:8765`, and the defaults of the command line.
     fn default() -> Self {
-        Self {
-            address: "localhost:8765".to_owned(),
-            open_timeout: Duration::from_secs(10),
-            ping_interval: Pings::default().interval,
-            ping_timeout: Pings::default().timeout,
-            close_timeout: Duration::from_secs(10),
-            max_size: 1 << 20,
-            allow_origin: Vec::new(),
-            max_connections: 10_000,
-            max_connections_per_address: 0,
-            trusted_proxy: Vec::new(),
-        }
+        Self::parse_from(["server", "localhost:8765"])
     }
 }
 
@@ -159,17 +148,5 @@ fn size(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(size @ 0..=LARGEST) => Ok(size),
         _ => Err(format!("give a number of bytes from 0 to {LARGEST}, which is 1 GiB")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::Flags;
-
-    #[test]
-    fn the_default_flags_are_those_of_an_empty_command_line() {
-        assert_eq!(Flags::parse_from(["server", "localhost:8765"]), Flags::default());
     }
 }

@@ -14,9 +14,6 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// The client's address: the last one in the chain that is not a trusted proxy's. Its port is 0
 /// unless the proxy told it. `peer` is whom the connection is from.
 pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> SocketAddr {
-    if !is_trusted(peer.ip(), trusted) {
-        return peer;
-    }
     let mut client = peer;
     let hops: Vec<_> = items(headers, X_FORWARDED_FOR).collect();
     let mut hops = hops.into_iter().rev();

@@ -1,5 +1,6 @@
 //! An opening handshake: what RFC 6455 asks of it, and what is agreed on.
 
+use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
@@ -9,17 +10,13 @@ use super::{Request, Response, respond};
 
 /// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101, or the
 /// answer that says what is wrong.
-pub(super) fn check(
-    request: &Request,
-    has_body: bool,
-    origins: &Origins,
-) -> Result<Response, Box<Response>> {
+pub(super) fn check(request: &Request, has_body: bool, origins: &Origins) -> Response {
     let headers = request.headers();
-    let bad = |text| Err(Box::new(respond(StatusCode::BAD_REQUEST, text)));
+    let bad = |sentence| respond(StatusCode::BAD_REQUEST, sentence);
     if request.method() != Method::GET {
         let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, "A WebSocket opens with GET.");
         set(&mut answer, header::ALLOW, "GET");
-        return Err(Box::new(answer));
+        return answer;
     }
     if request.version() < Version::HTTP_11 {
         return bad("A WebSocket needs HTTP/1.1; is there a proxy that speaks 1.0?");
@@ -32,17 +29,16 @@ pub(super) fn check(
         return bad("The Connection header must say Upgrade; does a proxy drop it?");
     }
     if single(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
-        return Err(Box::new(needed("Only version 13 of the WebSocket protocol is spoken.")));
+        return needed("Only version 13 of the WebSocket protocol is spoken.");
     }
     let Some(key) = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
         return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     };
     if !origins.allow(headers) {
-        let sentence = match origin::remedy(headers) {
-            Some(flag) => format!("Pages of this origin may not connect; {flag} lets them in."),
-            None => "Pages of this origin may not connect.".to_owned(),
-        };
-        return Err(Box::new(respond(StatusCode::FORBIDDEN, &sentence)));
+        let remedy = origin::remedy(headers);
+        let remedy = remedy.map(|flag| format!("; {flag} lets them in")).unwrap_or_default();
+        let sentence = format!("Pages of this origin may not connect{remedy}.");
+        return respond(StatusCode::FORBIDDEN, &sentence);
     }
     let mut switch = Response::default();
     *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -51,7 +47,7 @@ pub(super) fn check(
     if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
         switch.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    Ok(switch)
+    switch
 }
 
 /// The first subprotocol that the client asks for and that the server speaks, in the client's
@@ -78,11 +74,6 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     }
 }
 
-/// 16 bytes in base64: 22 digits, the last of which carries 2 bits, and two pads.
 fn is_key(key: &str) -> bool {
-    key.len() == 24
-        && key.strip_suffix("==").is_some_and(|digits| {
-            digits.ends_with(['A', 'Q', 'g', 'w'])
-                && digits.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
-        })
+    BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16)
 }

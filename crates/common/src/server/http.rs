@@ -8,16 +8,15 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::InspectReader;
 use tracing::{info, info_span};
 use tungstenite::http::{self, HeaderMap, StatusCode, header};
 
@@ -43,7 +42,6 @@ const MAX_LINE: usize = 8 << 10;
 /// The connection's, when the peer resets it.
 pub(super) async fn open<S>(
     stream: &mut S,
-    peer: SocketAddr,
     server: &Server,
     admit: impl Fn(&HeaderMap) -> (SocketAddr, Option<Refusal>),
 ) -> io::Result<Option<(Request, Bytes)>>
@@ -55,12 +53,9 @@ where
         let (client, refusal) = admit(request.headers());
         let has_body = !request.body().is_end_stream();
         let mut request = Request::new(request.map(|_body| ()), client);
-        let mut answer = || answer(&mut request, has_body, server, refusal);
-        let answer = || match client == peer {
-            true => answer(),
-            // What is logged of it is about the client, not about the proxy that hands it on.
-            false => info_span!(parent: None, "connection", peer = %client).in_scope(answer),
-        };
+        // What is logged of it is about the client, not about a proxy that hands it on.
+        let span = info_span!(parent: None, "connection", peer = %client);
+        let answer = || span.in_scope(|| answer(&mut request, has_body, server, refusal));
         // The program has a say in it, and may panic.
         let mut response = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             respond(StatusCode::INTERNAL_SERVER_ERROR, "The server met an error.")
@@ -76,8 +71,16 @@ where
         }
         std::future::ready(Ok::<_, Infallible>(response.map(Full::new)))
     });
-    let mut lines = FirstLine { stream: &mut *stream, length: 0, has_ended: false };
-    let io = TokioIo::new(tokio::io::join(&mut lines, Vec::new()));
+    // hyper only says that the head is too large, not whether its first line alone is.
+    let (mut line, mut has_ended) = (0, false);
+    let reader = InspectReader::new(&mut *stream, |read: &[u8]| {
+        if !has_ended {
+            let end = read.iter().position(|byte| *byte == b'\n');
+            line += end.unwrap_or(read.len());
+            has_ended = end.is_some();
+        }
+    });
+    let io = TokioIo::new(tokio::io::join(reader, Vec::new()));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         // Who says that no more will come still wants the answer, as `printf … | nc` does.
@@ -92,37 +95,10 @@ where
         }
         Err(error) if error.is_parse() => {
             info!("not a request that can be answered: {error}");
-            let is_long = lines.length > MAX_LINE;
-            stream.write_all(unreadable(&error, is_long).as_bytes()).await?;
+            stream.write_all(unreadable(&error, line > MAX_LINE).as_bytes()).await?;
             Ok(None)
         }
         Err(_gone) => Ok(None),
-    }
-}
-
-/// Reads on, and measures the first line: hyper only says that the head is too large.
-struct FirstLine<S> {
-    stream: S,
-    length: usize,
-    has_ended: bool,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for FirstLine<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        if !this.has_ended {
-            let read = buffer.filled().get(before..).unwrap_or_default();
-            let end = read.iter().position(|byte| *byte == b'\n');
-            this.length += end.unwrap_or(read.len());
-            this.has_ended = end.is_some();
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -5,7 +5,7 @@
 //! clients find a closed port.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -26,14 +26,15 @@ const TRIES: usize = 16;
 /// A sentence when the address makes no sense, the host is unknown or the port is taken.
 pub async fn bind(address: &str) -> Result<Vec<TcpListener>> {
     let addresses = resolve(address).await?;
-    for _ in 1..TRIES {
+    // Only with port 0 can another try find another port.
+    let mut tries = if addresses.iter().all(|address| address.port() == 0) { TRIES } else { 1 };
+    loop {
+        tries -= 1;
         match bind_all(&addresses) {
-            // Only with port 0 can another try find another port.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_any_port(&addresses) => {}
-            other => return other.map_err(|error| sentence(address, &error)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            bound => return bound.map_err(|error| sentence(address, &error)),
         }
     }
-    bind_all(&addresses).map_err(|error| sentence(address, &error))
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
@@ -47,9 +48,7 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     // RFC 6761, section 6.3: localhost is always both loopback addresses, whatever the hosts
     // file says. Browsers keep to it.
     if host.eq_ignore_ascii_case("localhost") {
-        return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            .map(|ip| SocketAddr::new(ip, port))
-            .into());
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
     let mut addresses = Vec::new();
     let found = lookup_host(address)
@@ -61,10 +60,6 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
         }
     }
     Ok(addresses)
-}
-
-fn is_any_port(addresses: &[SocketAddr]) -> bool {
-    addresses.iter().all(|address| address.port() == 0)
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {

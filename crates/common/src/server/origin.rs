@@ -6,6 +6,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use tungstenite::http::uri::Authority;
 use tungstenite::http::{HeaderMap, header};
 
 use crate::text::printable;
@@ -45,47 +46,37 @@ impl Origins {
             "null" => self.null,
             _ => {
                 self.own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(origin))
-                    || is_local(origin)
-                    || is_served_by_address(origin, headers)
+                    || web(origin)
+                        .is_some_and(|page| is_local(&page) || is_served_by_address(&page, headers))
             }
         }
     }
 }
 
-/// The origin of what is served at this host and port, which has no port where it is the scheme's
-/// own (RFC 6454, section 6.2).
-pub(super) fn of(is_tls: bool, host: &str, port: u16) -> String {
-    match (is_tls, port) {
-        (false, 80) => format!("http://{host}"),
-        (true, 443) => format!("https://{host}"),
-        (false, _) => format!("http://{host}:{port}"),
-        (true, _) => format!("https://{host}:{port}"),
+/// An origin as browsers write it: without the port that the scheme implies (RFC 6454, section
+/// 6.2).
+pub(super) fn of(scheme: &str, host: &str, port: Option<u16>) -> String {
+    match (scheme, port) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
     }
 }
 
 /// Whether the page is from this machine, whichever server it is from.
-fn is_local(origin: &str) -> bool {
-    web(origin).map(host).is_some_and(|host| {
-        ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| host.eq_ignore_ascii_case(local))
-    })
+fn is_local(page: &Authority) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| page.host().eq_ignore_ascii_case(local))
 }
 
 /// Whether the page came from this very server, by an address: so does the one that a phone opens.
-fn is_served_by_address(origin: &str, headers: &HeaderMap) -> bool {
+fn is_served_by_address(page: &Authority, headers: &HeaderMap) -> bool {
     let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    web(origin).is_some_and(|authority| {
-        let host = host(authority);
-        (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok())
-            && asked.is_some_and(|asked| asked.eq_ignore_ascii_case(authority))
-    })
+    (page.host().starts_with('[') || page.host().parse::<Ipv4Addr>().is_ok())
+        && asked.is_some_and(|asked| page == asked)
 }
 
-/// `HOST[:PORT]` of a page that came over HTTP.
-fn web(origin: &str) -> Option<&str> {
-    match parts(origin)? {
-        ("http" | "https", authority) => Some(authority),
-        _ => None,
-    }
+/// Where a page that came over HTTP is from.
+fn web(origin: &str) -> Option<Authority> {
+    parts(origin).filter(|(scheme, _)| matches!(*scheme, "http" | "https")).map(|(_, page)| page)
 }
 
 /// Reads a value of `--allow-origin`: an origin as a browser sends it, or the empty one of who is
@@ -119,33 +110,18 @@ pub(super) fn remedy(headers: &HeaderMap) -> Option<String> {
 
 /// Scheme and `HOST[:PORT]` of an origin, if it is one that a browser can send: no path, no
 /// port that the scheme implies, a host in ASCII.
-fn parts(origin: &str) -> Option<(&str, &str)> {
+fn parts(origin: &str) -> Option<(&str, Authority)> {
     let (scheme, authority) = origin.split_once("://")?;
+    let authority: Authority = authority.parse().ok()?;
+    let host = authority.host();
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    let host = host(authority);
     let is_host = match host.strip_prefix('[') {
-        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        Some(v6) => v6.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
         None => host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
     };
-    let port = authority.get(host.len()..)?;
-    let is_port = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| {
-            port.bytes().all(|byte| byte.is_ascii_digit())
-                && port.parse::<u16>().is_ok()
-                && !matches!((scheme, port), ("http", "80") | ("https", "443"))
-        });
-    (is_scheme && !host.is_empty() && is_host && is_port).then_some((scheme, authority))
-}
-
-/// `HOST` of `HOST[:PORT]`.
-fn host(authority: &str) -> &str {
-    let end = if authority.starts_with('[') {
-        authority.find(']').map(|end| end + 1)
-    } else {
-        authority.find(':')
-    };
-    authority.get(..end.unwrap_or(authority.len())).unwrap_or_default()
+    let is_as_written = of(scheme, host, authority.port_u16()) == origin;
+    (is_scheme && !host.is_empty() && is_host && is_as_written).then_some((scheme, authority))
 }
 
 /// The origin as it is fit to be logged: a peer may have put anything there.
@@ -161,14 +137,15 @@ mod tests {
 
     #[test]
     fn an_origin_leaves_out_the_port_that_its_scheme_implies() {
-        assert_eq!(of(false, "example.com", 80), "http://example.com");
-        assert_eq!(of(false, "example.com", 443), "http://example.com:443");
-        assert_eq!(of(true, "example.com", 443), "https://example.com");
-        assert_eq!(of(true, "[::1]", 80), "https://[::1]:80");
+        assert_eq!(of("http", "example.com", Some(80)), "http://example.com");
+        assert_eq!(of("http", "example.com", Some(443)), "http://example.com:443");
+        assert_eq!(of("https", "example.com", Some(443)), "https://example.com");
+        assert_eq!(of("https", "[::1]", Some(80)), "https://[::1]:80");
         for port in [80, 443, 8765] {
-            for is_tls in [false, true] {
+            for scheme in ["http", "https"] {
                 // What the server announces is what a browser sends.
-                assert!(parts(&of(is_tls, "example.com", port)).is_some(), "{is_tls} {port}");
+                let origin = of(scheme, "example.com", Some(port));
+                assert!(parts(&origin).is_some(), "{origin}");
             }
         }
     }

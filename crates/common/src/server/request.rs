@@ -46,8 +46,8 @@ impl Request {
         self.0.subprotocol
     }
 
-    pub(super) fn agree_on(&mut self, subprotocol: Option<&'static str>) {
-        self.0.subprotocol = subprotocol;
+    pub(super) fn agree_on(&mut self, subprotocol: &'static str) {
+        self.0.subprotocol = Some(subprotocol);
     }
 }
 

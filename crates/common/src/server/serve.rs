@@ -72,12 +72,13 @@ impl Server {
             (IpAddr::V4(ip), Ok(_)) => ip.to_string(),
             (_, Err(_)) => told.to_owned(),
         };
-        Ok(origin::of(self.is_tls(), &host, address.port()))
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        Ok(origin::of(scheme, &host, Some(address.port())))
     }
 
     /// The same on listeners that are bound already, until `stop` is cancelled. Then everyone is
-    /// told 1001; it returns when every conversation has ended, `close_timeout` or 6 s later at
-    /// the latest, whichever is less.
+    /// told 1001, within 2 s; after that it returns when every conversation has ended,
+    /// `close_timeout` or 6 s later at the latest, whichever is less.
     pub async fn run(
         mut self,
         listeners: Vec<TcpListener>,

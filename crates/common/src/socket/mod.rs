@@ -22,8 +22,6 @@ mod wakes;
 mod websocket;
 mod wire;
 
-use std::net::SocketAddr;
-
 use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 
@@ -39,16 +37,5 @@ impl Socket {
     /// Whether the connection is TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         !matches!(self.get_ref(), MaybeTlsStream::Plain(_))
-    }
-
-    /// The address of the peer, for a log line.
-    pub fn remote_address(&self) -> Option<SocketAddr> {
-        let stream = match self.get_ref() {
-            MaybeTlsStream::Plain(stream) => stream,
-            #[cfg(feature = "tls")]
-            MaybeTlsStream::NativeTls(stream) => stream.get_ref().get_ref().get_ref(),
-            _ => return None,
-        };
-        stream.peer_addr().ok()
     }
 }

@@ -1,13 +1,14 @@
 //! Makes the certificate for localhost, and its key.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rcgen::{KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize};
+use tempfile::{Builder, NamedTempFile, PersistError};
 use x509_parser::time::ASN1Time;
 
 use crate::Result;
@@ -27,13 +28,7 @@ pub fn ensure(pem: &Path) -> Result<()> {
     if pem.exists() {
         return Ok(());
     }
-    // Unlike a rename, a link does not replace what another has put there meanwhile. A file
-    // system without links gets the rename: the file is whole there too, the later one stays.
-    let made = place(pem, |from, to| match fs::hard_link(from, to) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(from, to),
-        done => done,
-    });
-    match made {
+    match place(pem, |file| file.persist_noclobber(pem)) {
         Ok(line) => tracing::info!("{line}"),
         Err(_) if pem.exists() => {}
         Err(error) => return Err(error),
@@ -49,10 +44,13 @@ pub fn ensure(pem: &Path) -> Result<()> {
 ///
 /// A sentence that names the file, the fault and the remedy when it cannot be written.
 pub fn make(pem: &Path) -> Result<String> {
-    place(pem, |from, to| fs::rename(from, to))
+    place(pem, |file| file.persist(pem))
 }
 
-fn place(pem: &Path, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<String> {
+fn place(
+    pem: &Path,
+    put: impl FnOnce(NamedTempFile) -> std::result::Result<File, PersistError>,
+) -> Result<String> {
     // RSA, because native-tls on macOS and Windows imports no other key.
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
     let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
@@ -68,32 +66,24 @@ fn place(pem: &Path, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Str
     let fingerprint: Vec<_> =
         fingerprint.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
 
-    // Written under a name that nobody else uses, then put in place whole. The name ends in
-    // `.pem` so that git ignores it even if we are killed in between.
-    let beside = pem.with_file_name(format!(".{}.pem", fingerprint.concat()));
-    let done = write(&beside, &(key.serialize_pem() + &certificate.pem()))
-        .and_then(|()| put(&beside, pem));
-    // A rename has left nothing to remove.
-    _ = fs::remove_file(&beside);
+    let written = write(pem, &(key.serialize_pem() + &certificate.pem()));
+    let placed = written.and_then(|file| put(file).map_err(|error| error.error));
     let (file, until) = (pem.display(), params.not_after.date());
-    done.map_err(|error| {
+    placed.map_err(|error| {
         format!("cannot write {file} ({error}); see that its folder can be written to")
     })?;
     let fingerprint = fingerprint.join(":");
     Ok(format!("made {file}, valid until {until}, SHA-256 fingerprint {fingerprint}"))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    // From the first moment on: a chmod afterwards would leave a moment to read the key.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+/// Writes a file beside `pem` that nobody else can read, to be put in place whole. Its name ends
+/// in `.pem`, too, so that git ignores it even if we are killed in between.
+fn write(pem: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let folder = pem.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder)?;
+    let mut file = Builder::new().suffix(".pem").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    // A power cut after the link must not leave an empty file behind it.
-    file.sync_all()
+    // A power cut after it is put in place must not leave an empty file behind.
+    file.as_file().sync_all()?;
+    Ok(file)
 }

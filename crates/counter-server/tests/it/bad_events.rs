@@ -69,6 +69,16 @@ async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn the_log_names_the_client_behind_a_trusted_proxy() {
+    let server = start(&["--trusted-proxy", "127.0.0.1", "--trusted-proxy", "::1"]).await;
+    let mut raw = Raw::connect(server.address).await;
+    let forwarded = HANDSHAKE.replace("Host:", "X-Forwarded-For: 192.0.2.7\r\nHost:");
+    raw.write([forwarded.as_bytes(), &frame(0x81, "junk")].concat()).await;
+    server.logged("refused: an event is a JSON object").await;
+    server.logged("peer=192.0.2.7:0").await;
+}
+
+#[tokio::test]
 async fn whoever_talks_before_it_was_told_anything_hears_users_and_state_first_all_the_same() {
     let server = start(&[]).await;
     for users in 1..=20 {

@@ -92,7 +92,7 @@ async fn an_origin_is_shown_escaped_and_cut_to_a_length_that_origins_have() {
     assert!(http(server.address, &foreign(&long)).await.starts_with("HTTP/1.1 403 "));
     // What would move the cursor is no header at all.
     assert!(http(server.address, &foreign("\u{1b}[2J")).await.starts_with("HTTP/1.1 400 "));
-    settle(&server).await;
+    server.logged("not a request that can be answered").await;
 
     let log = server.log();
     let escaped =

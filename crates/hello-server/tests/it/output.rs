@@ -18,15 +18,13 @@ async fn a_stdout_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end(
     assert!(server.exit().await.success());
 }
 
+/// A server whose stderr is a full pipe: it holds 64 KiB, and that is in it when the server starts.
 #[cfg(unix)]
-#[tokio::test]
-async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end() {
+async fn start_with_a_full_stderr() -> (tokio::process::Child, std::net::SocketAddr) {
     use std::process::Stdio;
 
-    use testing::{HANDSHAKE, http, soon};
     use tokio::io::{AsyncBufReadExt, BufReader};
 
-    // A pipe holds 64 KiB, and that is in it when the server starts.
     let fill = "head -c 65536 /dev/zero >&2; exec \"$0\" \"$@\"";
     let mut server = tokio::process::Command::new("sh")
         .args(["-c", fill, crate::EXE, "127.0.0.1:0"])
@@ -35,9 +33,25 @@ async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end(
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let line = soon("the listening line", lines.next_line()).await.unwrap().unwrap();
-    let address = line.strip_prefix("listening on ws://").unwrap().parse().unwrap();
+    let stdout = server.stdout.as_mut().unwrap();
+    let mut line = String::new();
+    testing::soon("the listening line", BufReader::new(stdout).read_line(&mut line)).await.unwrap();
+    (server, line.trim_end().strip_prefix("listening on ws://").unwrap().parse().unwrap())
+}
+
+/// Ends it, and waits for that.
+#[cfg(unix)]
+async fn end(mut server: tokio::process::Child) {
+    testing::kill(server.id().unwrap(), testing::Signal::TERM);
+    assert!(testing::soon("the end", server.wait()).await.unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end() {
+    use testing::{HANDSHAKE, http};
+
+    let (server, address) = start_with_a_full_stderr().await;
     for _ in 0..20 {
         let foreign = HANDSHAKE.replace("Host:", "Origin: https://example.org\r\nHost:");
         assert!(http(address, &foreign).await.starts_with("HTTP/1.1 403 "));
@@ -46,8 +60,24 @@ async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end(
     peer.send("Ada").await;
     assert_eq!(peer.text().await, "Hello Ada!");
     peer.close().await;
-    testing::kill(server.id().unwrap(), testing::Signal::TERM);
-    assert!(soon("the end", server.wait()).await.unwrap().success());
+    end(server).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn where_nobody_reads_either_output_the_end_waits_one_second_for_both() {
+    let (server, address) = start_with_a_full_stderr().await;
+    // More than a pipe holds.
+    for _ in 0..20 {
+        let mut peer = Peer::connect(&format!("ws://{address}")).await;
+        peer.send("x".repeat(100_000)).await;
+        assert_eq!(peer.text().await.len(), "Hello !".len() + 100_000);
+        assert_eq!(peer.closed().await.0, 1000);
+    }
+    let began = std::time::Instant::now();
+    end(server).await;
+    let took = began.elapsed().as_secs_f64();
+    assert!((0.9..1.9).contains(&took), "{took} s");
 }
 
 #[tokio::test]
