@@ -178,6 +178,9 @@ fn invite(flags: ChatFlags, key: &Key, name: String) -> Result<String> {
 
 async fn run() -> Result<()> {
     let mut flags: ChatFlags = flags::parse_or("localhost:7890");
+    // What is said in a room is as private as the key.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let key = Key::load(&flags.data)?;
     if let Some(name) = flags.invite.take() {
         common::text::say(&invite(flags, &key, name)?);

@@ -1,7 +1,7 @@
 //! Who may come in: a name, a room and an end, signed by this server. There is no table of users:
 //! whoever shows a pass with our signature was given it by us.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use common::{Request, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use tempfile::NamedTempFile;
 use tungstenite::http::header;
 
 /// What a pass says. It is signed, not encrypted: all can read it, nobody can change it.
@@ -41,17 +42,19 @@ impl Pass {
     }
 }
 
-/// The token of a request: `Authorization: Bearer TOKEN`, or the cookie.
+/// The token of a request: `Authorization: Bearer TOKEN`, or the cookie. Another program's cookie,
+/// which may be no text, is none of ours.
 fn token(request: &Request) -> &str {
-    // Another program's cookie, which may be no text, is none of ours.
-    let header = |name| request.headers().get(name).map(|value| value.as_bytes());
-    let cookie = || {
-        let mut pairs = header(header::COOKIE)?.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        str::from_utf8(pairs.find_map(|pair| pair.strip_prefix(b"chat="))?).ok()
-    };
-    let bearer = header(header::AUTHORIZATION)
-        .and_then(|value| str::from_utf8(value.strip_prefix(b"Bearer ")?).ok());
-    bearer.or_else(cookie).unwrap_or_default()
+    let headers = [header::AUTHORIZATION, header::COOKIE].map(|name| request.headers().get(name));
+    let mut items = headers
+        .into_iter()
+        .flatten()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let token = items.find_map(|item| {
+        let item = item.trim_ascii();
+        item.strip_prefix(b"Bearer ").or_else(|| item.strip_prefix(b"chat="))
+    });
+    token.and_then(|token| str::from_utf8(token).ok()).unwrap_or_default()
 }
 
 /// What passes are signed with. Who knows it can be anyone: it never leaves this program.
@@ -64,18 +67,14 @@ impl Key {
     ///
     /// A sentence when it cannot be read, or when others on this machine can read it.
     pub fn load(folder: &Path) -> Result<Self> {
-        let mut private = fs::DirBuilder::new();
-        // What is said in a room is as private as the key.
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
-        private.recursive(true).create(folder)?;
-        let (path, mut new) = (folder.join("key"), OpenOptions::new());
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
-        if let Ok(mut file) = new.write(true).create_new(true).open(&path) {
-            let mut key = [0; 32];
+        fs::create_dir_all(folder)?;
+        let path = folder.join("key");
+        if !path.exists() {
+            let (mut new, mut key) = (NamedTempFile::new_in(folder)?, [0; 32]);
             getrandom::fill(&mut key)?;
-            file.write_all(&key)?;
+            new.write_all(&key)?;
+            // Whole, or not at all: another may read it, or make one, at the same moment.
+            _ = new.persist_noclobber(&path);
         }
         #[cfg(unix)]
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
