@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tempfile::NamedTempFile;
-use tungstenite::http::header;
+use tungstenite::http::{HeaderValue, header};
 
 /// What a pass says. It is signed, not encrypted: all can read it, nobody can change it.
 #[derive(Deserialize, Serialize)]
@@ -32,29 +32,22 @@ impl Pass {
     /// A cookie that keeps the token of `request` in the browser: out of reach of scripts, unseen
     /// by other sites, for this room alone.
     pub fn cookie(&self, request: &Request) -> String {
+        let (token, path) = (token(request).unwrap_or_default(), request.uri().path());
+        let left = self.left().as_secs();
         // Only a proxy can say so: this server itself speaks no TLS.
         let https = request.headers().get("X-Forwarded-Proto").is_some_and(|by| by == "https");
-        let (token, room, left) = (token(request), &self.room, self.left().as_secs());
         let secure = if https { "; Secure" } else { "" };
-        format!(
-            "chat={token}; Path=/rooms/{room}; Max-Age={left}; HttpOnly; SameSite=Strict{secure}"
-        )
+        format!("chat={token}; Path={path}; Max-Age={left}; HttpOnly; SameSite=Strict{secure}")
     }
 }
 
-/// The token of a request: `Authorization: Bearer TOKEN`, or the cookie. Another program's cookie,
-/// which may be no text, is none of ours.
-fn token(request: &Request) -> &str {
-    let headers = [header::AUTHORIZATION, header::COOKIE].map(|name| request.headers().get(name));
-    let mut items = headers
-        .into_iter()
-        .flatten()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    let token = items.find_map(|item| {
-        let item = item.trim_ascii();
-        item.strip_prefix(b"Bearer ").or_else(|| item.strip_prefix(b"chat="))
-    });
-    token.and_then(|token| str::from_utf8(token).ok()).unwrap_or_default()
+/// The token of a request: `Authorization: Bearer TOKEN`, or the cookie.
+fn token(request: &Request) -> Option<&str> {
+    // Bytes: another program's cookie may be no text.
+    let header = |name| request.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let mut cookies = header(header::COOKIE).split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let bearer = header(header::AUTHORIZATION).strip_prefix(b"Bearer ");
+    str::from_utf8(bearer.or_else(|| cookies.find_map(|pair| pair.strip_prefix(b"chat=")))?).ok()
 }
 
 /// What passes are signed with. Who knows it can be anyone: it never leaves this program.
@@ -96,7 +89,7 @@ impl Key {
 
     /// The pass that came with a request; `None` unless it is ours and still holds.
     pub fn check(&self, request: &Request) -> Option<Pass> {
-        let (pass, signature) = token(request).split_once('.')?;
+        let (pass, signature) = token(request)?.split_once('.')?;
         let (pass, signature) = (BASE64.decode(pass).ok()?, BASE64.decode(signature).ok()?);
         // In constant time: how long a wrong one takes must not tell how much of it is right.
         self.0.clone().chain_update(&pass).verify_slice(&signature).ok()?;
