@@ -25,7 +25,7 @@ use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
 use tungstenite::http::{self, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::METRICS;
+use crate::metrics::{CLOSED, CONNECTIONS};
 use crate::pass::{Key, Pass};
 use crate::room::{Event, Said};
 use crate::store::Store;
@@ -40,8 +40,6 @@ const VALID: Duration = Duration::from_secs(24 * 3600);
 
 /// How many messages of a connection are refused before it is closed.
 const PATIENCE: usize = 20;
-
-const FORM: &str = r#"say {"id":"1","text":"Hi"}, with 1 to 32 bytes and 1 to 1000 characters"#;
 
 struct Chat {
     key: Key,
@@ -93,10 +91,10 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let mut store = chat.store.lock().await;
     let room = store.room(&pass.room)?;
     room.change(|room, _| room.enter(&pass.name))?;
-    METRICS.connections.inc();
+    CONNECTIONS.inc();
     // However the conversation ends.
     defer! {
-        METRICS.connections.dec();
+        CONNECTIONS.dec();
         // Who leaves nobody behind lets the names be forgotten that have been quiet for long.
         if room.change(|room, _| room.leave(&pass.name)) {
             chat.limiter.retain_recent();
@@ -106,7 +104,7 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let past = block_in_place(|| store.past(&pass.room, since))?;
     let last = store.last;
     let (mut user, greeting) = room.subscribe_with(|room, to_one| {
-        to_one.push(Event::Hello { name: &pass.name }.to_message());
+        to_one.push(Event::Hello { name: &pass.name });
         past.into_iter().for_each(|message| to_one.push(message));
         to_one.push(room.who());
     });
@@ -121,11 +119,9 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
             () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let said = match chat.limiter.check_key(&pass.name) {
-                    Ok(()) => Said::from_json(&message.into_data()).ok_or(FORM),
-                    Err(_) => Err("wait a little, then say it again"),
-                };
-                match said {
+                let turn = chat.limiter.check_key(&pass.name);
+                let turn = turn.map_err(|_| "wait a little, then say it again");
+                match turn.and_then(|()| Said::from_json(&message.into_data())) {
                     Ok(said) => {
                         let mut store = chat.store.lock().await;
                         let (number, message) = block_in_place(|| store.say(&pass, &room, &said))?;
@@ -138,9 +134,11 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
                     }
                     Err(message) if refused < PATIENCE => {
                         refused += 1;
-                        socket.send(Event::Error { message }.to_message()).await?;
+                        socket.send(Event::Error { message }.into()).await?;
                     }
-                    Err(_) => return Err(CloseWith(CloseCode::Policy, "too much was refused").into()),
+                    Err(_) => {
+                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
+                    }
                 }
             }
             frames = user.recv() => socket.send_encoded(frames).await?,
@@ -179,7 +177,7 @@ struct ChatFlags {
 fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> Result<String> {
     let is_name = (1..=NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
     if !is_name || !is_room(&room) {
-        return Err("names have 1 to 32 characters: no control characters, and in a room's only a-z, 0-9 and -".into());
+        return Err("names have 1 to 32 characters, in a room's only a-z, 0-9 and -".into());
     }
     let origin = flags.allow_origin.into_iter().next();
     let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));
@@ -208,7 +206,7 @@ async fn run() -> Result<()> {
     Server::new(flags.flags)
         .page(PAGE)
         .process_request(move |request, _| process_request(&door, request))
-        .on_close(|code| _ = METRICS.closed.get_or_create(&[("code", code.into())]).inc())
+        .on_close(|code| _ = CLOSED.get_or_create(&[("code", code.into())]).inc())
         .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
         .await
 }

@@ -19,6 +19,10 @@ pub const SHOWN: usize = 50;
 /// of them comes, would be a million names.
 const NAMED: usize = 50;
 
+/// How long an id may be, in bytes, and a text, in characters.
+const ID: usize = 32;
+const TEXT: usize = 1000;
+
 /// What the server says.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -35,11 +39,10 @@ pub enum Event<'a> {
     Error { message: &'a str },
 }
 
-impl Event<'_> {
-    /// The event as JSON.
-    pub fn to_message(&self) -> Message {
+impl From<Event<'_>> for Message {
+    fn from(event: Event) -> Self {
         // Strings and integers under fixed names: there is nothing here that JSON cannot say.
-        Message::text(serde_json::to_string(self).unwrap_or_default())
+        Self::text(serde_json::to_string(&event).unwrap_or_default())
     }
 }
 
@@ -52,11 +55,17 @@ pub struct Said {
 }
 
 impl Said {
-    /// Reads it. An id is short, in bytes; a text has up to 1,000 characters.
-    pub fn from_json(json: &[u8]) -> Option<Self> {
-        let said: Self = serde_json::from_slice(json).ok()?;
-        let is_short = (1..=32).contains(&said.id.len()) && said.text.chars().count() <= 1000;
-        (is_short && !said.text.trim().is_empty()).then_some(said)
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the sender, which repeats nothing of it.
+    pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
+        let said = serde_json::from_slice(json).ok().filter(|Self { id, text }| {
+            let is_blank = text.trim().is_empty();
+            (1..=ID).contains(&id.len()) && text.chars().count() <= TEXT && !is_blank
+        });
+        said.ok_or(r#"say {"id":"1","text":"Hi"}, with 1 to 32 bytes and 1 to 1000 characters"#)
     }
 }
 
@@ -109,16 +118,15 @@ impl Room {
     }
 
     /// Who is here.
-    pub fn who(&self) -> Message {
-        let names = self.here.keys().take(NAMED).collect();
-        Event::Here { count: self.here.len(), names }.to_message()
+    pub fn who(&self) -> Event<'_> {
+        Event::Here { count: self.here.len(), names: self.here.keys().take(NAMED).collect() }
     }
 }
 
 impl State for Room {
     /// For who reads so slowly that the tape has moved on.
     fn present(&self, to_one: &mut Frames) {
-        to_one.push(Event::Gap.to_message());
+        to_one.push(Event::Gap);
         self.newest.iter().for_each(|message| to_one.push(message.clone()));
         to_one.push(self.who());
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::fanout::Fanout;
@@ -15,7 +15,7 @@ use rusqlite::{Connection, Row, params};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::METRICS;
+use crate::metrics::{MESSAGES, TOLD};
 use crate::pass::Pass;
 use crate::room::{Event, Room, SHOWN, Said};
 
@@ -46,7 +46,7 @@ pub struct Store {
     db: Connection,
     /// The last number of any room.
     pub last: i64,
-    rooms: HashMap<String, Weak<Fanout<Room>>>,
+    rooms: HashMap<String, Arc<Fanout<Room>>>,
 }
 
 impl Store {
@@ -66,23 +66,22 @@ impl Store {
         Ok(Self { db, last, rooms: HashMap::new() })
     }
 
-    /// The room of this name.
+    /// The room of this name. It is in use until the last one has dropped it.
     ///
     /// # Errors
     ///
     /// 1013 when too many are in use.
     pub fn room(&mut self, name: &str) -> Result<Arc<Fanout<Room>>> {
-        if let Some(room) = self.rooms.get(name).and_then(Weak::upgrade) {
-            return Ok(room);
-        }
-        self.rooms.retain(|_, room| room.strong_count() > 0);
-        if self.rooms.len() == ROOMS {
+        self.rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        if self.rooms.len() == ROOMS && !self.rooms.contains_key(name) {
             return Err(CloseWith(CloseCode::Again, "too many rooms are in use").into());
         }
-        let room = Fanout::new(Room::default());
-        room.watch(|took| METRICS.told.observe(took.as_secs_f64()));
-        self.rooms.insert(name.to_owned(), Arc::downgrade(&room));
-        Ok(room)
+        let room = self.rooms.entry(name.to_owned()).or_insert_with(|| {
+            let room = Fanout::new(Room::default());
+            room.watch(|took| TOLD.observe(took.as_secs_f64()));
+            room
+        });
+        Ok(Arc::clone(room))
     }
 
     /// What was said in a room: all that follows the message `since`, or a gap and the newest, if
@@ -100,7 +99,7 @@ impl Store {
         } else {
             past.truncate(SHOWN);
             if since != 0 {
-                past.push((0, Event::Gap.to_message()));
+                past.push((0, Event::Gap.into()));
             }
         }
         Ok(past.into_iter().rev().map(|(_, message)| message).collect())
@@ -124,7 +123,7 @@ impl Store {
         let said = self.db.prepare_cached(read)?.query_row([of, name, id], message)?;
         if said.0 == number {
             self.last = number;
-            METRICS.messages.inc();
+            MESSAGES.inc();
             room.change(|room, to_all| room.say(said.1.clone(), to_all));
         }
         Ok(said)
@@ -134,7 +133,7 @@ impl Store {
 /// Number and message of a row.
 fn message(row: &Row) -> rusqlite::Result<(i64, Message)> {
     let (number, _room, name, id, text): (_, String, String, String, String) = row.try_into()?;
-    Ok((number, Event::Message { number, name: &name, id: &id, text: &text }.to_message()))
+    Ok((number, Event::Message { number, name: &name, id: &id, text: &text }.into()))
 }
 
 /// Milliseconds since 1970.
