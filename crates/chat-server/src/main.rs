@@ -177,7 +177,9 @@ struct ChatFlags {
 fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> Result<String> {
     let is_name = (1..=NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
     if !is_name || !is_room(&room) {
-        return Err("names have 1 to 32 characters, in a room's only a-z, 0-9 and -".into());
+        return Err(
+            "names have 1 to 32 characters, no controls; a room's only a-z, 0-9 and -".into()
+        );
     }
     let origin = flags.allow_origin.into_iter().next();
     let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));

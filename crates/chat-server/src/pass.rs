@@ -66,8 +66,12 @@ impl Key {
             let (mut new, mut key) = (NamedTempFile::new_in(folder)?, [0; 32]);
             getrandom::fill(&mut key)?;
             new.write_all(&key)?;
-            // Whole, or not at all: another may read it, or make one, at the same moment.
-            _ = new.persist_noclobber(&path);
+            // Whole, and only if there is none: another may make one at the same moment.
+            if let Err(error) = new.persist_noclobber(&path)
+                && !path.exists()
+            {
+                return Err(error.into());
+            }
         }
         #[cfg(unix)]
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {

@@ -22,6 +22,8 @@ const NAMED: usize = 50;
 /// How long an id may be, in bytes, and a text, in characters.
 const ID: usize = 32;
 const TEXT: usize = 1000;
+const FORM: &str =
+    r#"say {"id":"1","text":"Hi"}: an id of 1 to 32 bytes, a text of 1 to 1000 characters"#;
 
 /// What the server says.
 #[derive(Serialize)]
@@ -65,7 +67,7 @@ impl Said {
             let is_blank = text.trim().is_empty();
             (1..=ID).contains(&id.len()) && text.chars().count() <= TEXT && !is_blank
         });
-        said.ok_or(r#"say {"id":"1","text":"Hi"}, with 1 to 32 bytes and 1 to 1000 characters"#)
+        said.ok_or(FORM)
     }
 }
 

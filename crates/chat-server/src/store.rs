@@ -120,13 +120,14 @@ impl Store {
         let write = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)";
         self.db.prepare_cached(write)?.execute(params![number, of, name, id, text])?;
         let read = "SELECT * FROM messages WHERE room = ? AND name = ? AND id = ?";
-        let said = self.db.prepare_cached(read)?.query_row([of, name, id], message)?;
-        if said.0 == number {
+        let (written, message) =
+            self.db.prepare_cached(read)?.query_row([of, name, id], message)?;
+        if written == number {
             self.last = number;
             MESSAGES.inc();
-            room.change(|room, to_all| room.say(said.1.clone(), to_all));
+            room.change(|room, to_all| room.say(message.clone(), to_all));
         }
-        Ok(said)
+        Ok((written, message))
     }
 }
 
