@@ -85,6 +85,9 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
     let since = since.unwrap_or_default();
     drop(request);
+    // To come in reads from the disk, and others wait for that.
+    let often = CloseWith(CloseCode::Again, "you come too often; wait a little");
+    chat.limiter.check_key(&pass.name).map_err(|_| often)?;
 
     // While this is locked nobody says anything: what was said goes first, then what is said.
     // Nothing is lost between, nothing comes twice.

@@ -67,17 +67,14 @@ impl Key {
             getrandom::fill(&mut key)?;
             new.write_all(&key)?;
             // Whole, and only if there is none: another may make one at the same moment.
-            if let Err(error) = new.persist_noclobber(&path)
-                && !path.exists()
-            {
-                return Err(error.into());
-            }
+            _ = new.persist_noclobber(&path);
         }
+        let key =
+            fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         #[cfg(unix)]
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
             return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
         }
-        let key = fs::read(&path)?;
         if key.len() < 32 {
             return Err(format!("the key is too short; remove {}", path.display()).into());
         }

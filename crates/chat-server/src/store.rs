@@ -22,6 +22,9 @@ use crate::room::{Event, Room, SHOWN, Said};
 /// How many rooms may be in use at once.
 const ROOMS: usize = 100;
 
+/// How many messages one gets at most who comes back.
+const MISSED: usize = 500;
+
 /// How long a message is kept, in milliseconds: a week.
 const KEPT: i64 = 7 * 24 * 3600 * 1000;
 
@@ -37,9 +40,8 @@ const SCHEMA: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL
         name TEXT NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (room, name, id)) STRICT;
     CREATE INDEX IF NOT EXISTS by_room ON messages (room, number);";
 
-/// The newest first: as many as one who comes back gets at most, and the one that it has.
 const NEWEST: &str =
-    "SELECT * FROM messages WHERE room = ? AND number >= ? ORDER BY number DESC LIMIT 501";
+    "SELECT * FROM messages WHERE room = ? AND number >= ? ORDER BY number DESC LIMIT ?";
 
 /// The file, and the rooms in use.
 pub struct Store {
@@ -92,7 +94,10 @@ impl Store {
     /// SQLite's.
     pub fn past(&self, room: &str, since: i64) -> Result<Vec<Message>> {
         let mut newest = self.db.prepare_cached(NEWEST)?;
-        let rows = newest.query_map(params![room, since.max(now() - KEPT)], message)?;
+        // One more than one gets who comes back: the one that it has.
+        let limit = if since == 0 { SHOWN } else { MISSED + 1 };
+        let (from, limit) = (since.max(now() - KEPT), limit as i64);
+        let rows = newest.query_map(params![room, from, limit], message)?;
         let mut past: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
         if past.last().is_some_and(|(number, _)| *number == since) {
             past.pop();

@@ -196,7 +196,7 @@ async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it
 
 #[tokio::test]
 async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
-    let chat = Chat::start(OPEN).await;
+    let chat = Chat::start(&["--rate", "1000"]).await;
     let mut visitors = Vec::new();
     for n in 0..100 {
         let mut peer = chat.visit(&format!("room-{n}"), "Ada").await;
