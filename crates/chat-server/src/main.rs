@@ -20,14 +20,14 @@ use common::server::{Response, flags, html, respond};
 use common::{CloseWith, Flags, Request, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultKeyedRateLimiter, Quota};
-use parking_lot::Mutex;
-use tokio::{select, task::block_in_place, time::sleep};
-use tungstenite::http::{HeaderValue, StatusCode, header};
+use scopeguard::defer;
+use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
+use tungstenite::http::{self, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::METRICS;
+use crate::metrics::{CLOSED, CONNECTIONS};
 use crate::pass::{Key, Pass};
-use crate::room::{Event, Said, Visit};
+use crate::room::{Event, Said};
 use crate::store::Store;
 
 const PAGE: &str = include_str!("../../../web/chat.html");
@@ -68,10 +68,8 @@ fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
         // From the link's token to a cookie, for which the page asks by this header. No other
         // site's page can send it.
         Some(pass) => {
-            let mut response = respond(StatusCode::OK, "Come in.");
-            let cookie = HeaderValue::try_from(pass.cookie(request)).ok()?;
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-            Some(response)
+            let answer = http::Response::builder().header(header::SET_COOKIE, pass.cookie(request));
+            answer.body("Come in.\n".into()).ok()
         }
     }
 }
@@ -85,19 +83,36 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let expired = "the pass has expired; ask for another";
     let pass = chat.key.check(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
     let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
+    let since = since.unwrap_or_default();
     drop(request);
-    let full = CloseWith(CloseCode::Again, "too many rooms are in use; come back later");
-    // A disk may be slow: other conversations of this thread move to another.
-    let room = block_in_place(|| chat.store.lock().room(&pass.room))?.ok_or(full)?;
-    // Now and then: whoever opens a room lets the names be forgotten that have been quiet for long.
-    if Arc::strong_count(&room) == 1 {
-        chat.limiter.retain_recent();
+    // To come in reads from the disk, and others wait for that.
+    let often = CloseWith(CloseCode::Again, "you come too often; wait a little");
+    chat.limiter.check_key(&pass.name).map_err(|_| often)?;
+
+    // While this is locked nobody says anything: what was said goes first, then what is said.
+    // Nothing is lost between, nothing comes twice.
+    let mut store = chat.store.lock().await;
+    let room = store.room(&pass.room)?;
+    room.change(|room, _| room.enter(&pass.name))?;
+    CONNECTIONS.inc();
+    // However the conversation ends.
+    defer! {
+        CONNECTIONS.dec();
+        // Who leaves nobody behind lets the names be forgotten that have been quiet for long.
+        if room.change(|room, _| room.leave(&pass.name)) {
+            chat.limiter.retain_recent();
+        }
     }
-    // Register; it is unregistered when this is dropped, however the conversation ends.
-    let _visit = Visit::new(&room, &pass.name);
-    // What was said goes first, then what is said: nothing is lost between, nothing comes twice.
-    let (mut user, greeting) =
-        room.subscribe_with(|room, to_one| room.greet(&pass.name, since, to_one));
+    // A disk may be slow: other conversations of this thread move to another.
+    let past = block_in_place(|| store.past(&pass.room, since))?;
+    let last = store.last;
+    let (mut user, greeting) = room.subscribe_with(|room, to_one| {
+        to_one.push(Event::Hello { name: &pass.name });
+        past.into_iter().for_each(|message| to_one.push(message));
+        to_one.push(room.who());
+    });
+    drop(store);
+
     socket.send_encoded(greeting).await?;
     let mut expiry = pin!(sleep(pass.left()));
     let mut refused = 0;
@@ -107,24 +122,25 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
             () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let said = match chat.limiter.check_key(&pass.name) {
-                    Ok(()) => Said::from_json(&message.into_data()),
-                    Err(_) => Err("wait a little, then say it again"),
-                };
-                match said {
-                    // The sender hears it with all others.
+                let turn = chat.limiter.check_key(&pass.name);
+                let turn = turn.map_err(|_| "wait a little, then say it again");
+                match turn.and_then(|()| Said::from_json(&message.into_data())) {
                     Ok(said) => {
-                        let said = block_in_place(|| chat.store.lock().say(&pass, &room, &said))?;
-                        if let Some(again) = said {
-                            socket.send(again).await?;
+                        let mut store = chat.store.lock().await;
+                        let (number, message) = block_in_place(|| store.say(&pass, &room, &said))?;
+                        drop(store);
+                        // The sender hears it with all others, in its place, unless that place is
+                        // before the greeting: it was said before, and the answer to it was lost.
+                        if number <= last {
+                            socket.send(message).await?;
                         }
                     }
-                    Err(_) if refused == PATIENCE => {
-                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
-                    }
-                    Err(message) => {
+                    Err(message) if refused < PATIENCE => {
                         refused += 1;
-                        socket.send(Event::Error { message }.to_message()).await?;
+                        socket.send(Event::Error { message }.into()).await?;
+                    }
+                    Err(_) => {
+                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
                     }
                 }
             }
@@ -161,16 +177,15 @@ struct ChatFlags {
 
 /// The link that lets `name` in. What is behind # stays in the browser: no server, proxy or log
 /// gets to see it.
-fn invite(flags: ChatFlags, key: &Key, name: String) -> Result<String> {
-    let room = flags.room;
-    if !is_room(&room) {
-        return Err("a room's name has 1 to 32 of a-z, 0-9 and -".into());
+fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> Result<String> {
+    let is_name = (1..=NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
+    if !is_name || !is_room(&room) {
+        return Err(
+            "names have 1 to 32 characters, no controls; a room's only a-z, 0-9 and -".into()
+        );
     }
-    if !(1..=NAME).contains(&name.chars().count()) || name.contains(char::is_control) {
-        return Err("a name has 1 to 32 characters, none of which is a control character".into());
-    }
-    let origin = flags.flags.allow_origin.into_iter().next();
-    let origin = origin.unwrap_or_else(|| format!("http://{}", flags.flags.address));
+    let origin = flags.allow_origin.into_iter().next();
+    let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));
     let link = format!("{origin}/rooms/{room}#");
     let expires = (UNIX_EPOCH.elapsed()? + VALID).as_secs();
     Ok(link + &key.sign(&Pass { room, name, expires })?)
@@ -178,6 +193,9 @@ fn invite(flags: ChatFlags, key: &Key, name: String) -> Result<String> {
 
 async fn run() -> Result<()> {
     let mut flags: ChatFlags = flags::parse_or("localhost:7890");
+    // What is said in a room is as private as the key.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let key = Key::load(&flags.data)?;
     if let Some(name) = flags.invite.take() {
         common::text::say(&invite(flags, &key, name)?);
@@ -193,7 +211,7 @@ async fn run() -> Result<()> {
     Server::new(flags.flags)
         .page(PAGE)
         .process_request(move |request, _| process_request(&door, request))
-        .on_close(|code| _ = METRICS.closed.get_or_create(&[("code", code.into())]).inc())
+        .on_close(|code| _ = CLOSED.get_or_create(&[("code", code.into())]).inc())
         .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
         .await
 }

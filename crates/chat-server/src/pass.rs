@@ -1,7 +1,7 @@
 //! Who may come in: a name, a room and an end, signed by this server. There is no table of users:
 //! whoever shows a pass with our signature was given it by us.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,8 @@ use common::{Request, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use tungstenite::http::header;
+use tempfile::NamedTempFile;
+use tungstenite::http::{HeaderValue, header};
 
 /// What a pass says. It is signed, not encrypted: all can read it, nobody can change it.
 #[derive(Deserialize, Serialize)]
@@ -31,27 +32,22 @@ impl Pass {
     /// A cookie that keeps the token of `request` in the browser: out of reach of scripts, unseen
     /// by other sites, for this room alone.
     pub fn cookie(&self, request: &Request) -> String {
+        let (token, path) = (token(request).unwrap_or_default(), request.uri().path());
+        let left = self.left().as_secs();
         // Only a proxy can say so: this server itself speaks no TLS.
         let https = request.headers().get("X-Forwarded-Proto").is_some_and(|by| by == "https");
-        let (token, room, left) = (token(request), &self.room, self.left().as_secs());
         let secure = if https { "; Secure" } else { "" };
-        format!(
-            "chat={token}; Path=/rooms/{room}; Max-Age={left}; HttpOnly; SameSite=Strict{secure}"
-        )
+        format!("chat={token}; Path={path}; Max-Age={left}; HttpOnly; SameSite=Strict{secure}")
     }
 }
 
 /// The token of a request: `Authorization: Bearer TOKEN`, or the cookie.
-fn token(request: &Request) -> &str {
-    // Another program's cookie, which may be no text, is none of ours.
-    let header = |name| request.headers().get(name).map(|value| value.as_bytes());
-    let cookie = || {
-        let mut pairs = header(header::COOKIE)?.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        str::from_utf8(pairs.find_map(|pair| pair.strip_prefix(b"chat="))?).ok()
-    };
-    let bearer = header(header::AUTHORIZATION)
-        .and_then(|value| str::from_utf8(value.strip_prefix(b"Bearer ")?).ok());
-    bearer.or_else(cookie).unwrap_or_default()
+fn token(request: &Request) -> Option<&str> {
+    // Bytes: another program's cookie may be no text.
+    let header = |name| request.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let mut cookies = header(header::COOKIE).split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let bearer = header(header::AUTHORIZATION).strip_prefix(b"Bearer ");
+    str::from_utf8(bearer.or_else(|| cookies.find_map(|pair| pair.strip_prefix(b"chat=")))?).ok()
 }
 
 /// What passes are signed with. Who knows it can be anyone: it never leaves this program.
@@ -64,24 +60,21 @@ impl Key {
     ///
     /// A sentence when it cannot be read, or when others on this machine can read it.
     pub fn load(folder: &Path) -> Result<Self> {
-        let mut private = fs::DirBuilder::new();
-        // What is said in a room is as private as the key.
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
-        private.recursive(true).create(folder)?;
-        let (path, mut new) = (folder.join("key"), OpenOptions::new());
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
-        if let Ok(mut file) = new.write(true).create_new(true).open(&path) {
-            let mut key = [0; 32];
+        fs::create_dir_all(folder)?;
+        let path = folder.join("key");
+        if !path.exists() {
+            let (mut new, mut key) = (NamedTempFile::new_in(folder)?, [0; 32]);
             getrandom::fill(&mut key)?;
-            file.write_all(&key)?;
+            new.write_all(&key)?;
+            // Whole, and only if there is none: another may make one at the same moment.
+            _ = new.persist_noclobber(&path);
         }
+        let key =
+            fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         #[cfg(unix)]
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
             return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
         }
-        let key = fs::read(&path)?;
         if key.len() < 32 {
             return Err(format!("the key is too short; remove {}", path.display()).into());
         }
@@ -97,7 +90,7 @@ impl Key {
 
     /// The pass that came with a request; `None` unless it is ours and still holds.
     pub fn check(&self, request: &Request) -> Option<Pass> {
-        let (pass, signature) = token(request).split_once('.')?;
+        let (pass, signature) = token(request)?.split_once('.')?;
         let (pass, signature) = (BASE64.decode(pass).ok()?, BASE64.decode(signature).ok()?);
         // In constant time: how long a wrong one takes must not tell how much of it is right.
         self.0.clone().chain_update(&pass).verify_slice(&signature).ok()?;

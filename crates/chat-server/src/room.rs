@@ -1,19 +1,19 @@
-//! One room: what was said in it, who is here, and what a visitor is told on coming in.
+//! One room: who is here, what they say, and what they hear.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use common::fanout::{Fanout, Frames, State};
+use common::CloseWith;
+use common::fanout::{Frames, State};
 use serde::{Deserialize, Serialize};
 use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::METRICS;
+/// How many connections of one name a room takes. Each may ask for all that was missed, which is
+/// 3 MiB at most.
+const CONNECTIONS: usize = 10;
 
-/// How many messages a room holds, for who comes back.
-pub const HELD: usize = 500;
-
-/// How many of them a newcomer is shown.
-const SHOWN: usize = 50;
+/// How many messages a newcomer is shown.
+pub const SHOWN: usize = 50;
 
 /// How many of those who are here are named. To name a thousand to a thousand, each time that one
 /// of them comes, would be a million names.
@@ -22,6 +22,8 @@ const NAMED: usize = 50;
 /// How long an id may be, in bytes, and a text, in characters.
 const ID: usize = 32;
 const TEXT: usize = 1000;
+const FORM: &str =
+    r#"say {"id":"1","text":"Hi"}: an id of 1 to 32 bytes, a text of 1 to 1000 characters"#;
 
 /// What the server says.
 #[derive(Serialize)]
@@ -39,16 +41,10 @@ pub enum Event<'a> {
     Error { message: &'a str },
 }
 
-impl<'a> Event<'a> {
-    /// A message as JSON.
-    pub fn message(number: i64, name: &'a str, id: &'a str, text: &'a str) -> Message {
-        Self::Message { number, name, id, text }.to_message()
-    }
-
-    /// The event as JSON.
-    pub fn to_message(&self) -> Message {
+impl From<Event<'_>> for Message {
+    fn from(event: Event) -> Self {
         // Strings and integers under fixed names: there is nothing here that JSON cannot say.
-        Message::text(serde_json::to_string(self).unwrap_or_default())
+        Self::text(serde_json::to_string(&event).unwrap_or_default())
     }
 }
 
@@ -67,75 +63,74 @@ impl Said {
     ///
     /// A sentence for the sender, which repeats nothing of it.
     pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
-        let form = r#"say it as {"id":"1","text":"Hi"}"#;
-        let said: Self = serde_json::from_slice(json).map_err(|_| form)?;
-        if !(1..=ID).contains(&said.id.len()) {
-            return Err("an id has 1 to 32 bytes");
-        }
-        if said.text.trim().is_empty() || said.text.chars().count() > TEXT {
-            return Err("a text has 1 to 1000 characters, and not only blanks");
-        }
-        Ok(said)
+        let said = serde_json::from_slice(json).ok().filter(|Self { id, text }| {
+            let is_blank = text.trim().is_empty();
+            (1..=ID).contains(&id.len()) && text.chars().count() <= TEXT && !is_blank
+        });
+        said.ok_or(FORM)
     }
 }
 
 /// A room with visitors.
 #[derive(Default)]
 pub struct Room {
-    /// The newest messages, by their numbers.
-    said: VecDeque<(i64, Message)>,
-    /// What has this number or a lower one may be gone.
-    forgotten: i64,
     /// How many connections each of those who are here has.
     here: BTreeMap<String, usize>,
     /// Whether `here` changed since everyone was told.
     changed: bool,
+    /// The newest messages, for who reads so slowly that it has to leave some out.
+    newest: VecDeque<Message>,
 }
 
 impl Room {
-    /// A room of which what has the number `forgotten`, or a lower one, may be gone.
-    pub fn new(forgotten: i64) -> Self {
-        Self { forgotten, ..Self::default() }
-    }
-
-    /// Adds a message.
-    pub fn say(&mut self, number: i64, message: Message) {
-        self.said.push_back((number, message));
-        if self.said.len() > HELD {
-            self.forgotten = self.said.pop_front().map_or(0, |(number, _)| number);
+    /// Somebody comes in.
+    ///
+    /// # Errors
+    ///
+    /// 1013 when that name has enough connections.
+    pub fn enter(&mut self, name: &str) -> Result<(), CloseWith> {
+        let connections = self.here.entry(name.to_owned()).or_default();
+        if *connections == CONNECTIONS {
+            return Err(CloseWith(CloseCode::Again, "you are here ten times already"));
         }
+        *connections += 1;
+        self.changed = true;
+        Ok(())
     }
 
-    /// Tells a visitor the newest messages, or all after the one that it says it has.
-    pub fn greet(&self, name: &str, since: Option<i64>, to_one: &mut Frames) {
-        to_one.push(Event::Hello { name }.to_message());
-        let last = self.said.back().map_or(0, |(number, _)| *number);
-        match since {
-            // Above the last: another server said so, or this one before it lost its history.
-            Some(since) if (self.forgotten..=last).contains(&since) => {
-                self.tell(self.said.partition_point(|(number, _)| *number <= since), to_one);
+    /// Somebody goes. Returns whether nobody is left.
+    pub fn leave(&mut self, name: &str) -> bool {
+        if let Some(connections) = self.here.get_mut(name) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.here.remove(name);
             }
-            Some(_) => self.present(to_one),
-            None => self.tell(self.said.len().saturating_sub(SHOWN), to_one),
+        }
+        self.changed = true;
+        self.here.is_empty()
+    }
+
+    /// Somebody has said something.
+    pub fn say(&mut self, message: Message, to_all: &mut Frames) {
+        to_all.push(message.clone());
+        self.newest.push_back(message);
+        if self.newest.len() > SHOWN {
+            self.newest.pop_front();
         }
     }
 
-    fn tell(&self, from: usize, to_one: &mut Frames) {
-        self.said.range(from..).for_each(|(_, message)| to_one.push(message.clone()));
-        to_one.push(self.who());
-    }
-
-    fn who(&self) -> Message {
-        let names = self.here.keys().take(NAMED).collect();
-        Event::Here { count: self.here.len(), names }.to_message()
+    /// Who is here.
+    pub fn who(&self) -> Event<'_> {
+        Event::Here { count: self.here.len(), names: self.here.keys().take(NAMED).collect() }
     }
 }
 
 impl State for Room {
     /// For who reads so slowly that the tape has moved on.
     fn present(&self, to_one: &mut Frames) {
-        to_one.push(Event::Gap.to_message());
-        self.tell(self.said.len().saturating_sub(SHOWN), to_one);
+        to_one.push(Event::Gap);
+        self.newest.iter().for_each(|message| to_one.push(message.clone()));
+        to_one.push(self.who());
     }
 
     /// Five hundred who come at once are one list, not five hundred.
@@ -143,31 +138,5 @@ impl State for Room {
         if std::mem::take(&mut self.changed) {
             to_all.push(self.who());
         }
-    }
-}
-
-/// Somebody's presence in a room, until it is dropped: however the conversation ends.
-pub struct Visit(Arc<Fanout<Room>>, String);
-
-impl Visit {
-    /// Comes in.
-    pub fn new(room: &Arc<Fanout<Room>>, name: &str) -> Self {
-        room.change(|room, _| {
-            *room.here.entry(name.to_owned()).or_default() += 1;
-            room.changed = true;
-        });
-        METRICS.connections.inc();
-        Self(Arc::clone(room), name.to_owned())
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        METRICS.connections.dec();
-        self.0.change(|room, _| {
-            room.here.entry(std::mem::take(&mut self.1)).and_modify(|n| *n -= 1);
-            room.here.retain(|_, connections| *connections > 0);
-            room.changed = true;
-        });
     }
 }

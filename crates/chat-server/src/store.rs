@@ -6,23 +6,27 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::Result;
 use common::fanout::Fanout;
-use rusqlite::{Connection, params};
+use common::{CloseWith, Result};
+use rusqlite::{Connection, Row, params};
 use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::METRICS;
+use crate::metrics::{MESSAGES, TOLD};
 use crate::pass::Pass;
-use crate::room::{Event, HELD, Room, Said};
+use crate::room::{Event, Room, SHOWN, Said};
 
-/// How many rooms may be in use at once. A room holds 3 MiB of messages at most.
+/// How many rooms may be in use at once.
 const ROOMS: usize = 100;
 
-/// How long a message is kept.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many messages one gets at most who comes back.
+const MISSED: usize = 500;
+
+/// How long a message is kept, in milliseconds: a week.
+const KEPT: i64 = 7 * 24 * 3600 * 1000;
 
 /// How long a new server waits for the end of an old one: longer than a stop takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,15 +40,15 @@ const SCHEMA: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL
         name TEXT NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (room, name, id)) STRICT;
     CREATE INDEX IF NOT EXISTS by_room ON messages (room, number);";
 
-const NEWEST: &str = "SELECT * FROM (SELECT number, name, id, text FROM messages
-    WHERE room = ? ORDER BY number DESC LIMIT ?) ORDER BY number";
+const NEWEST: &str =
+    "SELECT * FROM messages WHERE room = ? AND number >= ? ORDER BY number DESC LIMIT ?";
 
 /// The file, and the rooms in use.
 pub struct Store {
     db: Connection,
     /// The last number of any room.
-    last: i64,
-    rooms: HashMap<String, Weak<Fanout<Room>>>,
+    pub last: i64,
+    rooms: HashMap<String, Arc<Fanout<Room>>>,
 }
 
 impl Store {
@@ -64,76 +68,78 @@ impl Store {
         Ok(Self { db, last, rooms: HashMap::new() })
     }
 
-    /// The room of this name, with what is known of it; `None` when too many are in use.
+    /// The room of this name. It is in use until the last one has dropped it.
+    ///
+    /// # Errors
+    ///
+    /// 1013 when too many are in use.
+    pub fn room(&mut self, name: &str) -> Result<Arc<Fanout<Room>>> {
+        self.rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        if self.rooms.len() == ROOMS && !self.rooms.contains_key(name) {
+            return Err(CloseWith(CloseCode::Again, "too many rooms are in use").into());
+        }
+        let room = self.rooms.entry(name.to_owned()).or_insert_with(|| {
+            let room = Fanout::new(Room::default());
+            room.watch(|took| TOLD.observe(took.as_secs_f64()));
+            room
+        });
+        Ok(Arc::clone(room))
+    }
+
+    /// What was said in a room: all that follows the message `since`, or a gap and the newest, if
+    /// that is not kept or too much follows it. For 0, who has none, the newest.
     ///
     /// # Errors
     ///
     /// SQLite's.
-    pub fn room(&mut self, name: &str) -> Result<Option<Arc<Fanout<Room>>>> {
-        if let Some(room) = self.rooms.get(name).and_then(Weak::upgrade) {
-            return Ok(Some(room));
-        }
-        self.rooms.retain(|_, room| room.strong_count() > 0);
-        if self.rooms.len() == ROOMS {
-            return Ok(None);
-        }
-        let mut room = Room::new(self.forget()?);
+    pub fn past(&self, room: &str, since: i64) -> Result<Vec<Message>> {
         let mut newest = self.db.prepare_cached(NEWEST)?;
-        // One more than the room holds: the one that it forgets.
-        let mut rows = newest.query(params![name, HELD as i64 + 1])?;
-        while let Some(row) = rows.next()? {
-            let (number, name, id, text): (_, String, String, String) = row.try_into()?;
-            let message = Event::message(number, &name, &id, &text);
-            room.say(number, message);
+        // One more than one gets who comes back: the one that it has.
+        let limit = if since == 0 { SHOWN } else { MISSED + 1 };
+        let (from, limit) = (since.max(now() - KEPT), limit as i64);
+        let rows = newest.query_map(params![room, from, limit], message)?;
+        let mut past: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+        if past.last().is_some_and(|(number, _)| *number == since) {
+            past.pop();
+        } else {
+            past.truncate(SHOWN);
+            if since != 0 {
+                past.push((0, Event::Gap.into()));
+            }
         }
-        let room = Fanout::new(room);
-        room.watch(|took| METRICS.told.observe(took.as_secs_f64()));
-        self.rooms.insert(name.to_owned(), Arc::downgrade(&room));
-        Ok(Some(room))
+        Ok(past.into_iter().rev().map(|(_, message)| message).collect())
     }
 
-    /// Deletes what is too old; returns the number up to which messages are.
-    fn forget(&self) -> Result<i64> {
-        let too_old = now() - KEPT.as_millis() as i64;
-        self.db.prepare_cached("DELETE FROM messages WHERE number <= ?")?.execute([too_old])?;
-        Ok(too_old)
-    }
-
-    /// Writes a message down, then tells the room. If it was written down before, it is returned:
-    /// its sender has not heard so, and says it again.
+    /// Writes a message down, then tells the room. What was written down before, under the same
+    /// id, is told to nobody: its sender has heard no answer, and says it again. Returns it as it
+    /// was written, with its number.
     ///
     /// # Errors
     ///
     /// SQLite's: nobody was told, and the sender will say it again.
-    pub fn say(
-        &mut self,
-        pass: &Pass,
-        room: &Fanout<Room>,
-        said: &Said,
-    ) -> Result<Option<Message>> {
-        self.forget()?;
+    pub fn say(&mut self, pass: &Pass, room: &Fanout<Room>, said: &Said) -> Result<(i64, Message)> {
+        let (Pass { room: of, name, .. }, Said { id, text }) = (pass, said);
         // Also where the clock stands still, or goes back.
         let number = now().max(self.last + 1);
-        let (Pass { room: of, name, .. }, Said { id, text }) = (pass, said);
-        let mut write =
-            self.db.prepare_cached("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)")?;
-        if write.execute(params![number, of, name, id, text])? == 1 {
+        self.db.prepare_cached("DELETE FROM messages WHERE number < ?")?.execute([now() - KEPT])?;
+        let write = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)";
+        self.db.prepare_cached(write)?.execute(params![number, of, name, id, text])?;
+        let read = "SELECT * FROM messages WHERE room = ? AND name = ? AND id = ?";
+        let (written, message) =
+            self.db.prepare_cached(read)?.query_row([of, name, id], message)?;
+        if written == number {
             self.last = number;
-            METRICS.messages.inc();
-            let message = Event::message(number, name, id, text);
-            room.change(|room, to_all| {
-                to_all.push(message.clone());
-                room.say(number, message);
-            });
-            return Ok(None);
+            MESSAGES.inc();
+            room.change(|room, to_all| room.say(message.clone(), to_all));
         }
-        let mut read = self.db.prepare_cached(
-            "SELECT number, text FROM messages WHERE room = ? AND name = ? AND id = ?",
-        )?;
-        let (number, text): (_, String) =
-            read.query_row([of, name, id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Some(Event::message(number, name, id, &text)))
+        Ok((written, message))
     }
+}
+
+/// Number and message of a row.
+fn message(row: &Row) -> rusqlite::Result<(i64, Message)> {
+    let (number, _room, name, id, text): (_, String, String, String, String) = row.try_into()?;
+    Ok((number, Event::Message { number, name: &name, id: &id, text: &text }.into()))
 }
 
 /// Milliseconds since 1970.

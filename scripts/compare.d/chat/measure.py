@@ -28,6 +28,11 @@ def start(command, folder):
     return server, line.split()[2]
 
 
+def header(chat, folder, name):
+    link = subprocess.run([chat, "--data", folder, "--invite", name], capture_output=True, text=True, check=True)
+    return f"Authorization: Bearer {link.stdout.strip().partition('#')[2]}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, default in [("--clients", 1000), ("--in-flight", 64), ("--seconds", 10), ("--rounds", 3)]:
@@ -48,11 +53,11 @@ def main():
         for slow in (0, 10):
             for name in ("chat-server", "axum", "socket.io"):
                 with tempfile.TemporaryDirectory() as folder:
-                    header = "-"
+                    headers = ["-"]
                     if name == "chat-server":
                         flags = ["--data", folder, "--rate", "1000000"]
-                        link = subprocess.run([chat, "--data", folder, "--invite", "Ada"], capture_output=True, text=True, check=True)
-                        header = f"Authorization: Bearer {link.stdout.strip().partition('#')[2]}"
+                        # It takes ten connections of one name.
+                        headers = [header(chat, folder, f"P{n}") for n in range((given.clients + slow + 9) // 10)]
                         server, url = start([chat, "127.0.0.1:0", *flags], folder)
                         kind, path = "chat", "/rooms/lobby"
                     elif name == "axum":
@@ -61,7 +66,7 @@ def main():
                     else:
                         server, url = start(["node", "socketio.mjs"], node)
                         kind, path = "socketio", "/socket.io/?EIO=4&transport=websocket"
-                    command = [load, url + path, header, kind, server.pid, given.clients, given.in_flight, given.seconds, slow]
+                    command = [load, url + path, "\n".join(headers), kind, server.pid, given.clients, given.in_flight, given.seconds, slow]
                     try:
                         out = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, timeout=300)
                         found.setdefault((slow, name), []).append(json.loads(out.stdout))

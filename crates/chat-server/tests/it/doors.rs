@@ -142,6 +142,37 @@ async fn an_invitation_is_a_link_whose_token_the_running_server_takes() {
     }
 }
 
+#[tokio::test]
+async fn whoever_comes_second_to_a_new_folder_reads_a_whole_key() {
+    for _ in 0..100 {
+        let folder = crate::folder();
+        let args = ["--data", folder.to_str().unwrap(), "--invite", "Ada"];
+        let all = futures_util::future::join_all((0..4).map(|_| run(EXE, &args, ""))).await;
+        for out in all {
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            assert_eq!(std::fs::read(folder.join("key")).unwrap().len(), 32);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_said_is_written_where_nobody_else_can_read_it_also_in_a_folder_that_was_there() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = crate::folder();
+    std::fs::create_dir(&folder).unwrap();
+    let _server = crate::start(&folder, &[]).await;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().mode() & 0o077, 0, "{entry:?}");
+        seen += 1;
+    }
+    assert!(seen >= 2, "the key and the messages");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it() {
@@ -165,7 +196,7 @@ async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it
 
 #[tokio::test]
 async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
-    let chat = Chat::start(OPEN).await;
+    let chat = Chat::start(&["--rate", "1000"]).await;
     let mut visitors = Vec::new();
     for n in 0..100 {
         let mut peer = chat.visit(&format!("room-{n}"), "Ada").await;

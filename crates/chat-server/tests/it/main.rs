@@ -44,8 +44,7 @@ struct Chat {
 
 impl Chat {
     async fn start(flags: &[&str]) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let folder = folder.join(format!("chat-{:016x}", fastrand::u64(..)));
+        let folder = folder();
         let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
         Self { server: start(&folder, &flags).await, folder, flags }
     }
@@ -97,6 +96,12 @@ impl Drop for Chat {
     fn drop(&mut self) {
         _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder that is not there yet.
+fn folder() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("chat-{:016x}", fastrand::u64(..)))
 }
 
 async fn start(folder: &std::path::Path, flags: &[String]) -> Program {

@@ -1,9 +1,10 @@
 //! Loads a chat: many listen in one room, one of them talks, with so many messages in flight.
 //!
-//!     load URL HEADER KIND PID CLIENTS IN_FLIGHT SECONDS SLOW
+//!     load URL HEADERS KIND PID CLIENTS IN_FLIGHT SECONDS SLOW
 //!
-//! KIND is chat, plain or socketio: how a message is dressed. SLOW more come and never read. Prints
-//! one line of JSON.
+//! HEADERS has a line for each who comes, in turn: a chat may take only so many of one name. KIND is
+//! chat, plain or socketio: how a message is dressed. SLOW more come and never read. Prints one line
+//! of JSON.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -32,9 +33,11 @@ struct Shared {
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [url, header, kind, pid, clients, in_flight, seconds, slow] = &args[..] else {
+    let [url, headers, kind, pid, clients, in_flight, seconds, slow] = &args[..] else {
         panic!("see the top of load.rs")
     };
+    let headers: Vec<_> = headers.lines().collect();
+    let header = |n: usize| headers[n % headers.len()];
     let number = |text: &String| text.parse::<usize>().unwrap();
     let shared = Arc::new(Shared {
         began: Instant::now(),
@@ -46,7 +49,7 @@ async fn main() {
     });
     let mut talker = None;
     for n in 0..number(clients) {
-        let (mut to, from) = open(url, header).await.split();
+        let (mut to, from) = open(url, header(n)).await.split();
         if kind == "socketio" {
             to.send("40".into()).await.unwrap();
         }
@@ -59,8 +62,8 @@ async fn main() {
         }
     }
     let mut sleepers = Vec::new();
-    for _ in 0..number(slow) {
-        let mut sleeper = open(url, header).await;
+    for n in 0..number(slow) {
+        let mut sleeper = open(url, header(number(clients) + n)).await;
         if kind == "socketio" {
             sleeper.send("40".into()).await.unwrap();
         }
