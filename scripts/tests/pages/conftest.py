@@ -68,20 +68,6 @@ def another_browser(running_browser, tmp_path):
 
 
 @pytest.fixture
-def program(start, binaries):
-    """Starts one of our servers, on a free port of 127.0.0.1 unless told otherwise."""
-
-    def program(name, address="127.0.0.1:0", *flags):
-        server = start(binaries.get(name, name), address, *flags).is_ready()
-        host = re.match(rb"listening on wss?://(.+):\d+\n", server.printed)[1].decode()
-        server.address = f"{host}:{server.port}"
-        server.page = f"{'https' if server.scheme == 'wss' else 'http'}://{server.address}/"
-        return server
-
-    return program
-
-
-@pytest.fixture
 def fake():
     started = []
 
