@@ -1,11 +1,8 @@
 """What the tests of the pages are given: a browser of each engine, servers, and stand-ins."""
 
-import functools
-import http.server
 import os
 import re
 import runpy
-import threading
 from pathlib import Path
 
 import pytest
@@ -71,8 +68,8 @@ def another_browser(running_browser, tmp_path):
 def fake():
     started = []
 
-    def start(page, talk, **options):
-        started.append(Fake(page, talk, **options))
+    def start(*arguments, **options):
+        started.append(Fake(*arguments, **options))
         return started[-1]
 
     yield start
@@ -103,17 +100,6 @@ def axe():
 
 
 @pytest.fixture
-def foreign(tmp_path):
+def foreign(fake):
     """The address of a page that none of our servers has served."""
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign/index.html").write_text("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>")
-    handler = functools.partial(Quiet, directory=tmp_path / "foreign")
-    with http.server.ThreadingHTTPServer(("127.0.0.4", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.4:{server.server_port}/"
-        server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
+    return fake("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>", host="127.0.0.4").page

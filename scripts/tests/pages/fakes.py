@@ -19,12 +19,6 @@ LISTEN = """window.heard = [];
         .observe(document, { childList: true, characterData: true, subtree: true });"""
 
 
-def hurry(pause, to):
-    """Makes one of a page's pauses shorter, in milliseconds."""
-    return f"""{{ const later = setTimeout;
-        window.setTimeout = (work, pause) => later(work, pause === {pause} ? {to} : pause); }}"""
-
-
 def says(*messages, answer=None):
     """A talk: says all this, then the answer to each message."""
     def talk(socket):
@@ -37,15 +31,12 @@ def says(*messages, answer=None):
     return talk
 
 
-idle = says()
-
-
 class Fake:
-    """A server that serves a page and gives each socket to `talk`."""
+    """A server that serves a page, ours or one that is given, and gives each socket to `talk`."""
 
-    def __init__(self, page, talk, before=""):
+    def __init__(self, page, talk=says(), before="", host="127.0.0.1"):
         self.asked, self.connected, self.sockets = [], [], []  # The paths, of pages and of WebSockets
-        source = (WEB / page).read_text()
+        source = page if "<" in page else (WEB / page).read_text()
         if before:  # What is to run before the page's own script, which its policy would not let in.
             source = re.sub(r"<meta http-equiv.*?>\n", "", source, flags=re.S)
             source = source.replace("<style>", f"<script>{before}</script><style>", 1)
@@ -65,8 +56,8 @@ class Fake:
             with contextlib.suppress(Exception):  # A page may leave at any time.
                 talk(socket)
 
-        self.server = serve(handle, "127.0.0.1", 0, process_request=answer, compression=None)
-        self.page = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/"
+        self.server = serve(handle, host, 0, process_request=answer, compression=None)
+        self.page = f"http://{host}:{self.server.socket.getsockname()[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def send(self, message):
