@@ -134,6 +134,14 @@ class Program:
         self.popen.wait()
         atexit.unregister(self.kill)
 
+    def freeze(self):
+        """Stops it as it is, and waits until it stands still: a moment ago some of its threads still ran."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.popen.pid, os.WSTOPPED)
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
     def signal(self, number):
         """To its whole group."""
         with suppress(ProcessLookupError, PermissionError):  # the group is gone

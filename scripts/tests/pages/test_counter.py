@@ -5,7 +5,6 @@ import json
 import re
 import time
 from contextlib import suppress
-from signal import SIGCONT, SIGSTOP
 
 import pytest
 from pages.browsers import MARKUP, all_show, until
@@ -126,13 +125,13 @@ def test_a_page_that_the_back_button_brings_back_connects_anew(browser, server, 
 def test_a_server_that_no_longer_answers_is_taken_for_lost_and_its_page_returns(browser, server):
     tab = browser.open(server.page).connected()
     tab.shows(".value", "0")
-    server.signal(SIGSTOP)
+    server.freeze()
     clicked = time.monotonic()
     tab.click(".plus")
     tab.shows(".status", "Connection lost")
     assert time.monotonic() - clicked > 9
     tab.shows(".notice", DOUBT)
-    server.signal(SIGCONT)
+    server.thaw()
     tab.connected()
     tab.shows(".value", "1")  # It was counted after all,
     tab.shows(".notice", "")  # and that can be seen.
@@ -171,11 +170,11 @@ def test_a_click_is_seen_to_be_under_way_until_it_is_answered(browser, fake, ans
 def test_an_idle_page_tells_of_a_dead_link_within_45_seconds(browser, server):
     tab = browser.open(server.page).connected()
     tab.shows(".value", "0")
-    server.signal(SIGSTOP)  # From now on nothing is heard: no reset, no answer to anything.
+    server.freeze()  # From now on nothing is heard: no reset, no answer to anything.
     started = time.monotonic()
     tab.shows(".status", "Connection lost", 45)
     assert time.monotonic() - started > 15
-    server.signal(SIGCONT)
+    server.thaw()
     tab.connected()
 
 

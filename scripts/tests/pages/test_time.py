@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, timezone
-from signal import SIGCONT, SIGSTOP
 
 from pages.browsers import MARKUP, until
 from pages.fakes import says
@@ -52,9 +51,9 @@ def test_a_link_that_is_dead_without_a_word_is_told_of_and_the_list_goes_on(brow
     server = program("time-server")
     tab = browser.open(server.page)
     lines(tab, 1)
-    server.signal(SIGSTOP)
+    server.freeze()
     tab.shows(".status", "Connection lost")
-    server.signal(SIGCONT)
+    server.thaw()
     tab.connected()
     lines(tab, len(tab.run(LINES)) + 1)
     server.kill()
