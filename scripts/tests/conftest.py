@@ -1,15 +1,14 @@
 """What the tests share: the programs of the workspace, built, and started on free ports; a
-certificate; a Redis."""
+certificate."""
 
 import json
 import signal
-import socket
 import subprocess
 
 import pytest
 
 pytest.register_assert_rewrite("programs")
-from programs import ROOT, Program  # noqa: E402
+from programs import ROOT, Program, free_port  # noqa: E402
 
 
 def pytest_configure():
@@ -48,15 +47,15 @@ def start(tmp_path):
 
 
 @pytest.fixture
-def serve(start, binaries, certificate):
-    """Starts one of our servers on a free port."""
+def program(start, binaries, certificates):
+    """Starts one of our servers, on a port that it finds free again when it comes back."""
 
-    def serve(name, *flags):
-        host = "127.0.0.1" if name == "time-server" else "localhost"
-        flags = ["--cert", certificate, *flags] if name == "wss-server" else flags
-        return start(binaries[name], f"{host}:0", *flags).is_ready()
+    def program(name, address=None, *flags):
+        if name == "wss-server":
+            flags = ["--cert", certificates[0], *flags]
+        return start(binaries[name], address or f"127.0.0.1:{free_port()}", *flags).is_ready()
 
-    return serve
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -66,18 +65,3 @@ def certificates(binaries, tmp_path_factory):
     for name in ("used.pem", "other.pem"):
         subprocess.run([binaries["make-cert"], folder / name], stdout=subprocess.DEVNULL, check=True, timeout=60)
     return folder / "used.pem", folder / "other.pem"
-
-
-@pytest.fixture(scope="session")
-def certificate(certificates):
-    return certificates[0]
-
-
-@pytest.fixture
-def redis(start):
-    """A Redis of the test's own: its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = start("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "")
-    assert server.until(lambda: b"Ready to accept connections" in server.printed), server.printed.decode()
-    return f"redis://127.0.0.1:{port}/"

@@ -10,6 +10,7 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 #[cfg(unix)]
@@ -37,5 +38,16 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(output) => output,
         Err(_) => panic!("waited too long for {what}"),
+    }
+}
+
+/// A port of 127.0.0.1 that stays free, for whom cannot be told to take any, or comes back to the
+/// same: who asks for any port, or calls from one, gets one from 32768 on.
+pub fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..32_768);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }

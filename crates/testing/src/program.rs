@@ -125,11 +125,17 @@ impl Program {
     }
 }
 
-/// Sends a signal to a process that has not been waited for.
+/// Sends a signal to a process that has not been waited for. After a STOP it stands still: a moment
+/// before, some of its threads may still run.
 #[cfg(unix)]
 pub fn kill(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+    let pid = Pid::from_raw(pid as i32).unwrap();
+    kill_process(pid, signal).unwrap();
+    if signal == Signal::STOP {
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+    }
 }
 
 /// Runs `exe` to its end with `input` on stdin.

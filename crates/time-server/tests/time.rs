@@ -57,12 +57,13 @@ async fn pings_and_a_close_are_answered_although_the_server_mostly_writes() {
     let server = start(&[]).await;
     let mut raw = Raw::open(server.address).await;
     raw.next_frame().await;
+    let began = Instant::now();
     for n in 0..20 {
-        let began = Instant::now();
         raw.frame(0x89, [n]).await;
         while raw.next_frame().await.unwrap() != (0x8a, vec![n]) {}
-        assert!(began.elapsed() < Duration::from_millis(500));
     }
+    // Not after twenty pauses of 1.5 s on the average.
+    assert!(began.elapsed() < Duration::from_secs(10));
     raw.frame(0x88, 1000u16.to_be_bytes()).await;
     assert_eq!(raw.close_code().await, Some(1000));
 }

@@ -2,15 +2,13 @@
 
 import fcntl
 import re
-import socket
 import subprocess
 
 import pytest
 
 for module in ("programs", "session", "tree"):
     pytest.register_assert_rewrite(module)
-from programs import ENVIRONMENT, ROOT  # noqa: E402
-from session import answers  # noqa: E402
+from programs import ROOT, answers  # noqa: E402
 
 
 @pytest.fixture(scope="session")

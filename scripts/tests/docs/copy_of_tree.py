@@ -35,17 +35,13 @@ class Copy:
         assert shown, "the try shows what happens: an sh fence with a text fence after it"
         self.restore()
         session = Session(self.root, ports, {"CARGO_TARGET_DIR": str(self.root / "target")}, **limits)
-        ran = False
         try:
             for block in blocks:
                 if name := block.marks.get("patch"):
-                    assert not ran, "the try ends before the next one begins: <!-- end of try -->"
-                    assert name in self.tree.files, f"there is no file {name}"
                     file = self.root / name
                     lines = patched(file.read_text(encoding="utf-8").split("\n"), block.lines)
                     file.write_text("\n".join(lines), encoding="utf-8")
                 else:
-                    ran |= block.language == "sh"
                     session.step(block)
             session.stop(session.servers)
         finally:

@@ -1,10 +1,9 @@
 """Runs the commands of a text as a reader would, and compares what they print."""
 
 import re
-import socket
-import time
+from contextlib import suppress
 
-from programs import ENVIRONMENT, Program
+from programs import ENVIRONMENT, Program, answers
 from tree import difference, joined, pattern
 
 BUILD = re.compile(r"((?:\b[A-Z_]+=\S* +)*)\bcargo run\b([^|;&>()]*)")
@@ -15,9 +14,8 @@ class Limits:
 
     build = 1200
     command = 60
-    prompt = 10
     end = 15
-    last_lines = 5  # what a server prints after the client has ended
+    last_lines = 15  # what a server prints after the client has ended
 
 
 class Command(Program):
@@ -39,17 +37,7 @@ class Command(Program):
         """Waits for a prompt and types a line, which lines() then shows, as a terminal does."""
         self.until(lambda: self.printed and not self.printed.endswith(b"\n"), limit)
         self.echo = len(self.printed), line.encode() + b"\n"
-        try:
-            self.type(line)
-            self.popen.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended, and its status tells why
-
-
-def answers(port):
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        self.type(line)
 
 
 class Session:
@@ -61,13 +49,10 @@ class Session:
         self.built = set() if built is None else built  # the builds that were made
 
     def step(self, block):
-        if block.word == "stop":
-            self.stop(self.servers)
-        elif "the server also prints" in block.marks:
+        if "the server also prints" in block.marks:
             assert self.servers, "a server that runs prints this"
             self.servers[-1].expected += block.lines
         elif block.is_run():
-            assert list(block.commands()), "the fence has a command"
             self.serve(block) if "serve" in block.marks else self.run(block)
 
     def start(self, command):
@@ -82,40 +67,37 @@ class Session:
         return Command(command, self.top, self.environment)
 
     def run(self, fence):
-        printed = []
-        for _, command in fence.commands():
-            last = command == list(fence.commands())[-1][1]
-            status = (fence.marks.get("run") or 0) if last else 0
-            printed += self.one(command, status, fence.marks.get("type"))
+        *before, last = fence.commands()
+        printed = [line for command in before for line in self.one(command)]
+        printed += self.one(last, fence.marks.get("run") or 0, fence.marks.get("type"))
         if fence.output:
             shown = fence.output.lines
             assert pattern(shown).fullmatch(joined(printed)), difference(shown, printed)
 
-    def one(self, command, status, typed=None):
+    def one(self, command, status=0, typed=None):
         """Runs a command to its end; what it printed."""
         program = self.start(command)
-        program.answer(typed, self.limits.prompt) if typed else program.popen.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended, and its status tells why
+            if typed:
+                program.answer(typed, self.limits.command)
+            program.popen.stdin.close()
         ended = program.end(self.limits.command)
         what = f"`{command}` ends with status {status} within {self.limits.command} s (a server is marked <!-- serve -->)"
-        assert ended == status, "\n".join([what, *program.lines()[-24:]])
+        assert ended == status, "\n".join([what, f"not {ended}", *program.lines()[-24:]])
         return program.lines()
 
     def serve(self, fence):
-        *before, (_, command) = fence.commands()
-        for _, earlier in before:
-            self.one(earlier, 0)
+        *before, command = fence.commands()
+        for earlier in before:
+            self.one(earlier)
         port = fence.marks["serve"] or self.port(command)  # it says so itself unless the mark has one
         self.stop([server for server in self.servers if port and server.port == port])
         server = self.start(command)
         server.port, server.expected = port, list(fence.output.lines if fence.output else [])
         self.servers.append(server)
         says = re.compile(rb"^listening on .*\n", re.MULTILINE)
-        ready = lambda: answers(port) if fence.marks["serve"] else says.search(server.printed)  # noqa: E731
-        deadline = time.monotonic() + self.limits.command
-        while not server.until(ready, 0.05) and not server.ended() and time.monotonic() < deadline:
-            pass
-        what = f"`{command}` listens within {self.limits.command} s"
-        assert ready(), "\n".join([what, *server.lines()[-24:]])
+        ready = server.until(lambda: answers(port) if fence.marks["serve"] else says.search(server.printed), self.limits.command)
+        assert ready, "\n".join([f"`{command}` listens within {self.limits.command} s", *server.lines()[-24:]])
 
     def port(self, command):
         """The port that a command will listen on, as far as one can tell."""
@@ -130,16 +112,14 @@ class Session:
             self.servers.remove(server)
             shown = pattern(server.expected)
             server.until(lambda: shown.match(joined(server.lines())), self.limits.last_lines)
-            too_early = server.ended()
+            seen = "it ended by itself" if server.ended() else "its status is"
             status = server.stop(self.limits.end)
             what = f"`{server.name}` goes on until SIGTERM, then ends with status 0 within {self.limits.end} s"
-            seen = "it ended by itself" if too_early else f"its status is {status}"
-            assert status == 0 and not too_early, "\n".join([what, seen, *server.lines()[-24:]])
+            assert (seen, status) == ("its status is", 0), "\n".join([what, f"{seen} {status}", *server.lines()[-24:]])
             first = server.lines()[: len(server.expected) + 8]
             assert shown.match(joined(server.lines())), f"`{server.name}` prints: {difference(server.expected, first)}"
 
     def end(self):
         """Leaves nothing behind."""
-        for server in self.servers:
-            server.kill()
-        self.servers.clear()
+        while self.servers:
+            self.servers.pop().kill()

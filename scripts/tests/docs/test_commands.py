@@ -5,63 +5,50 @@ import pytest
 from copy_of_tree import Copy
 from programs import ROOT
 from session import Session
-from text import Block
 from tree import Tree
 
 # A command may have to wait for a build, a try for several.
 pytestmark = pytest.mark.timeout(1800)
 
 
-class Section:
-    """What stands between two headings of a text, run in order and once. Whoever asks for one
-    step alone gets those above it too."""
-
-    def __init__(self, blocks):
-        self.blocks = [*blocks, Block(0, "stop")]
-
-    def run_to(self, at):
-        while self.done <= at:
-            self.done += 1
-            self.session.step(self.blocks[self.done - 1])
-
-
 def steps():
+    """Each command with what stands above it in its section, and the end of each section with servers."""
     for text in Tree.of_git(ROOT).texts:
-        for section in map(Section, text.sections):
-            serves = False
-            for at, block in enumerate(section.blocks):
-                serves |= "serve" in block.marks
-                if block.is_run():
-                    yield pytest.param(section, at, id=f"{text.name}:{block.line}")
-                elif serves and block.word:
-                    line = block.line or section.blocks[at - 1].line
-                    yield pytest.param(section, at, id=f"{text.name}:{line} the servers end")
+        for section in text.sections:
+            runs = [at for at, block in enumerate(section) if block.is_run()]
+            for at in runs:
+                yield pytest.param(section, at, id=f"{text.name}:{section[at].line}")
+            if any("serve" in section[at].marks for at in runs):
+                yield pytest.param(section, len(section), id=f"{text.name}:{section[-1].line} the servers end")
 
 
 @pytest.fixture(scope="module")
-def enter(ports):
-    """Begins a section, and leaves nothing of the one before."""
-    entered, built = [], set()
+def run_to(ports):
+    """Runs a section up to a place, once: whoever asks for one step alone gets those above it too."""
+    session, entered, done, built = None, None, 0, set()
 
-    def enter(section):
-        if section not in entered:
+    def run_to(section, at):
+        nonlocal session, entered, done
+        if section is not entered:
             leave()
-            section.session, section.done = Session(ROOT, ports, built=built), 0
-            entered.append(section)
+            session, entered, done = Session(ROOT, ports, built=built), section, 0
+        for block in section[done : at + 1]:
+            done += 1
+            session.step(block)
+        if at == len(section):
+            session.stop(session.servers)
 
     def leave():
-        for section in entered:
-            section.session.end()
-        entered.clear()
+        if session:
+            session.end()
 
-    yield enter
+    yield run_to
     leave()
 
 
 @pytest.mark.parametrize("section, at", list(steps()))
-def test_command(section, at, enter):
-    enter(section)
-    section.run_to(at)
+def test_command(section, at, run_to):
+    run_to(section, at)
 
 
 @pytest.fixture(scope="module")

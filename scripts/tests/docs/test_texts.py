@@ -6,18 +6,12 @@ from programs import ROOT
 from tree import Tree, check_listing
 
 TREE = Tree.of_git(ROOT)
-README = next(text for text in TREE.texts if text.name == "README.md")
 
 
 def each(found, wanted=lambda what: True):
     """A parameter for each (text, line, what), but what stands twice in a line."""
     places = {f"{text.name}:{line} {what}": (text, what) for text, line, what in found if wanted(what)}
     return [pytest.param(*place, id=name) for name, place in places.items()]
-
-
-@pytest.fixture(scope="session")
-def servers(helps):
-    return {name: said for name, said in helps.items() if "[ADDRESS]" in said}
 
 
 @pytest.mark.parametrize("text", TREE.texts, ids=lambda text: text.name)
@@ -41,7 +35,7 @@ def test_link(text, link):
 
 
 SPANS = [(text, *span) for text in TREE.texts for span in text.spans]
-COMMANDS = [(text, *command) for text, block in FENCES if block.language == "sh" for command in block.commands()]
+COMMANDS = [(text, block.line, line) for text, block in FENCES if block.language == "sh" for line in block.commands()]
 
 
 @pytest.mark.parametrize("text, code", each([*SPANS, *COMMANDS], names.is_named))
@@ -49,10 +43,8 @@ def test_name(text, code):
     names.check_name(code, TREE)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row[0].strip("`")) for _, row in names.table(README)])
-def test_flag(row, servers):
-    names.check_flag(row, servers)
-
-
-def test_the_table_of_flags_has_all(servers):
-    names.check_table(README, servers)
+def test_the_table_of_flags(helps):
+    names.check_flags(
+        next(text for text in TREE.texts if text.name == "README.md"),
+        {name: said for name, said in helps.items() if "[ADDRESS]" in said},
+    )

@@ -7,14 +7,14 @@ below it is kept true:
     part of: FILE           the fence is a run of lines of that file
     not a listing: REASON   the fence is no file of this tree
     run, status N           the commands end, the last one with status N; 0 without a mark
-    serve                   the command goes on until a heading of level 2, a `stop`, or the next
-                            one that needs its port; ready when it says `listening on`
+    serve                   the command goes on until a heading of level 2, or the next one that
+                            needs its port; ready when it says `listening on`
     serve, port N           the same for a program that says nothing: ready when the port answers
     type: LINE              what the command reads
     not run: REASON         the commands cannot be run here
     the server also prints  what the last server prints later
     patch: FILE             a change to try; the commands below are run with it
-    end of try, stop        stand alone, without a fence
+    end of try              stands alone, without a fence
 
 A `text` fence below an `sh` fence is what its commands print: `…` stands for anything within a
 line, and alone on a line for any number of lines.
@@ -24,20 +24,21 @@ import dataclasses
 import re
 
 from markdown_it import MarkdownIt
+from mdit_py_plugins.anchors import anchors_plugin
 
 MARK = re.compile(
     r"(?P<word>all of|part of|patch|not a listing|not run|type): *(?P<value>\S.*)"
     r"|(?P<status>run), status (?P<number>\d+)|(?P<server>serve), port (?P<port>\d+)"
-    r"|(?P<alone>run|serve|the server also prints|stop|end of try)",
+    r"|(?P<alone>run|serve|the server also prints|end of try)",
     re.DOTALL,
 )
-PARSER = MarkdownIt("commonmark").enable("table")
+PARSER = MarkdownIt("commonmark").enable("table").use(anchors_plugin, max_level=6)
 HTML_LINK = re.compile(r"<(?:a|img|source)\b[^>]*?\b(?:href|src|srcset)=\"([^\"]+)\"")
 
 
 @dataclasses.dataclass(eq=False)
 class Block:
-    """A fence; or, with a `word`, what stands alone: a heading of level 1 or 2, a stop, an end of try."""
+    """A fence; or, with a `word`, what stands alone: a heading of level 1 or 2, an end of try."""
 
     line: int
     word: str = ""
@@ -51,33 +52,25 @@ class Block:
         return self.language == "sh" and not self.marks.keys() & {"not run", "all of", "part of", "not a listing"}
 
     def commands(self):
-        """(line, command), with continued lines joined."""
-        joined = ""
-        for number, line in enumerate(self.lines, self.line + 1):
-            joined += line.rstrip().removesuffix("\\")
-            if not line.rstrip().endswith("\\"):
-                if joined.strip() and not joined.strip().startswith("#"):
-                    yield number, joined.strip()
-                joined = ""
+        """The commands, with continued lines joined."""
+        lines = re.sub(r"\\\n", "", "\n".join(self.lines)).split("\n")
+        return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
 class Text:
     def __init__(self, name, markdown):
-        self.name = name
-        self.problems = []  # sentences
-        self.blocks = []
-        self.spans, self.links, self.rows = [], [], []  # (line, code), (line, target), (line, cells)
-        self.anchors = set(re.findall(r"<[^>]*\b(?:id|name)=\"([^\"]+)\"", markdown))
-        self._read(PARSER.parse(markdown), markdown.split("\n"))
+        self.name, self.problems = name, []  # sentences
+        self.blocks, self.spans, self.links, self.rows = [], [], [], []  # (line, code), (line, target), (line, cells)
         self.sections, self.tries = [[]], []
+        tokens = PARSER.parse(markdown)
+        self.anchors = {token.attrs["id"] for token in tokens if token.type == "heading_open"}
+        self.anchors |= set(re.findall(r"<[^>]*\b(?:id|name)=\"([^\"]+)\"", markdown))
+        self._read(tokens, markdown.split("\n"))
         self._part()
-
-    def _problem(self, line, sentence):
-        self.problems.append(f"{self.name}:{line}: {sentence}")
 
     def _read(self, tokens, source):
         line, marks, before = 1, {}, None  # `before`: the commands that an output may follow
-        for at, token in enumerate(tokens):
+        for token in tokens:
             line = token.map[0] + 1 if token.map else line
             if token.type == "html_block":
                 for comment in re.findall(r"<!--(.*?)-->", token.content, re.DOTALL):
@@ -85,85 +78,60 @@ class Text:
                 self.links += [(line, link) for link in HTML_LINK.findall(token.content)]
                 continue
             if token.type == "fence":
-                if not source[token.map[1] - 1].strip().startswith(token.markup) or token.map[1] - 1 < line:
-                    self._problem(line, "the fence is never closed")
-                lines = token.content.removesuffix("\n").split("\n")
-                fence = Block(line, "", token.info.strip(), lines, marks)
+                fence = Block(line, "", token.info.strip(), token.content.removesuffix("\n").split("\n"), marks)
                 if before and fence.language == "text" and not marks:
                     before.output, fence.explained = fence, True
-                before = fence if fence.is_run() else None
+                before, marks = fence if fence.is_run() else None, {}
                 self.blocks.append(fence)
-                marks = {}
-            for word in marks:
-                self._problem(line, f"the mark {word!r} above has no fence directly below it")
+            self.problems += [f"{self.name}:{line}: the mark {word!r} above has no fence directly below it" for word in marks]
             marks = {}
             if token.type == "heading_open":
                 before = None
-                self._anchor(tokens[at + 1])
                 if token.tag in ("h1", "h2"):
                     self.blocks.append(Block(line, "heading"))
             elif token.type == "inline":
                 self._inline(line, token)
             elif token.type == "tr_open":
                 self.rows.append((line, source[line - 1].strip().strip("|").split(" | ")))
-        if marks:
-            self._problem(len(source), "the last mark has no fence below it")
 
     def _mark(self, line, words):
         found = MARK.fullmatch(words)
         if not found:
-            self._problem(line, f"<!-- {words} --> is no mark; text.py explains the marks")
-        elif found["alone"] in ("stop", "end of try"):
-            self.blocks.append(Block(line, found["alone"]))
-        else:
-            word = found["word"] or found["status"] or found["server"] or found["alone"]
-            number = found["number"] or found["port"]
-            return {word: int(number) if number else found["value"]}
-        return {}
+            self.problems.append(f"{self.name}:{line}: <!-- {words} --> is no mark; text.py explains the marks")
+            return {}
+        if found["alone"] == "end of try":
+            self.blocks.append(Block(line, "end of try"))
+            return {}
+        number = found["number"] or found["port"]
+        word = found["word"] or found["status"] or found["server"] or found["alone"]
+        return {word: int(number) if number else found["value"]}
 
     def _inline(self, line, token):
         for child in token.children:
             if child.type == "code_inline":
                 self.spans.append((line, child.content))
-            elif child.type == "link_open":
-                self.links.append((line, child.attrs["href"]))
-            elif child.type == "image":
-                self.links.append((line, child.attrs["src"]))
+            elif child.type in ("link_open", "image"):
+                self.links.append((line, child.attrs.get("href") or child.attrs["src"]))
             elif child.type == "html_inline":
                 self.links += [(line, link) for link in HTML_LINK.findall(child.content)]
-            elif child.type == "text" and re.search(r"\[[^\[\]]+\]\[[^\[\]]+\]", child.content):
-                self._problem(line, f"{child.content!r} is a link to nothing")
             line += child.type in ("softbreak", "hardbreak")
-
-    def _anchor(self, heading):
-        """The anchor that GitHub gives to a heading."""
-        said = "".join(c.content for c in heading.children if c.type in ("text", "code_inline"))
-        slug = re.sub(r"[^\w\- ]", "", said.strip().lower()).replace(" ", "-")
-        anchor, again = slug, 0
-        while anchor in self.anchors:
-            again += 1
-            anchor = f"{slug}-{again}"
-        self.anchors.add(anchor)
 
     def _part(self):
         """Parts the blocks into sections, which end at headings of level 1 and 2, and tries."""
         current = None  # the try
         for block in [*self.blocks, Block(0, "heading")]:
-            word = block.word
-            if word == "heading":
-                if current:
-                    self._problem(current[0].line, "this try has no <!-- end of try -->")
-                current = None
+            if current is None and "patch" in block.marks:
+                current = []
+                self.tries.append(current)
+            ran = current and any(other.is_run() for other in current)
+            if current and block.word == "heading" or ran and "patch" in block.marks:
+                self.problems.append(f"{self.name}:{current[0].line}: this try has no <!-- end of try -->")
+            if block.word == "heading":
                 self.sections.append([])
-            elif word == "end of try":
-                if not current:
-                    self._problem(block.line, "no try begins above this end of try")
+            if block.word:
                 current = None
-            elif word or not current and "patch" not in block.marks:
-                (self.sections[-1] if current is None else current).append(block)
+            elif current is None:
+                self.sections[-1].append(block)
             else:
-                if current is None:
-                    current = []
-                    self.tries.append(current)
                 current.append(block)
                 block.explained |= block.language not in ("sh", "text", "diff")

@@ -4,6 +4,7 @@ import difflib
 import functools
 import re
 import subprocess
+import textwrap
 from pathlib import PurePath
 
 from text import Text
@@ -63,22 +64,17 @@ def difference(expected, actual):
 
 
 def dedent(lines):
-    """The lines without the indentation that they have in common, and how much that was."""
-    indent = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    return [line[indent:].rstrip() for line in lines], indent
+    return textwrap.dedent("\n".join(lines)).split("\n")
 
 
 def places(wanted, lines):
-    """Where `wanted` stands in `lines`, at whatever indentation."""
-    wanted, size = dedent(wanted)[0], len(wanted)
-    return [at for at in range(len(lines) - size + 1) if dedent(lines[at : at + size])[0] == wanted]
-
-
-def nearest(wanted, lines):
-    """The lines that resemble `wanted` most, to show how they differ."""
-    wanted, size = dedent(wanted)[0], len(wanted)
-    windows = [dedent(lines[at : at + size])[0] for at in range(max(1, len(lines) - size + 1))]
-    return max(windows, key=lambda window: sum(a == b != "" for a, b in zip(window, wanted)))
+    """Where `wanted` stands in `lines`, at whatever indentation; if nowhere, how what resembles it
+    most differs."""
+    wanted, size = dedent(wanted), len(wanted)
+    windows = [dedent(lines[at : at + size]) for at in range(max(1, len(lines) - size + 1))]
+    found = [at for at, window in enumerate(windows) if window == wanted]
+    assert found, difference(wanted, max(windows, key=lambda window: sum(a == b != "" for a, b in zip(window, wanted))))
+    return found
 
 
 def check_listing(fence, tree):
@@ -86,10 +82,8 @@ def check_listing(fence, tree):
         lines = tree.lines(name)
         assert fence.lines == lines, f"the listing equals {name}: {difference(fence.lines, lines)}"
     elif name := fence.marks.get("part of"):
-        lines = tree.lines(name)
         assert any(fence.lines), "the listing is not empty"
-        near = difference(dedent(fence.lines)[0], nearest(fence.lines, lines))
-        assert places(fence.lines, lines), f"the listing is a part of {name}: {near}"
+        places(fence.lines, tree.lines(name))
     else:
         marks = {"sh": {"sh"}, "mermaid": {"mermaid"}}.get(fence.language, set())
         marks = marks | fence.marks.keys() & {"not a listing", "the server also prints", "patch"}
@@ -101,16 +95,13 @@ def check_listing(fence, tree):
 
 def patched(lines, diff):
     """The lines with the change made, at whatever indentation."""
-    assert all(line[:1] in ("", " ", "-", "+") for line in diff), "a line of a diff begins with a space, - or +"
-    bodies, indent = dedent([line[1:] for line in diff])
-    signed = [(line[:1] or " ", body) for line, body in zip(diff, bodies)]
-    old = [body for sign, body in signed if sign != "+"]
-    new = [body for sign, body in signed if sign != "-"]
+    signs, bodies = [line[:1] or " " for line in diff], dedent([line[1:] for line in diff])
+    assert set(signs) <= set(" -+"), "a line of a diff begins with a space, - or +"
+    old, new = ([body for sign, body in zip(signs, bodies) if sign != other] for other in "+-")
     assert any(old) and old != new, "a diff has lines to find and lines to change"
     found = places(old, lines)
-    assert found, f"the change fits: {difference(dedent(old)[0], nearest(old, lines))}"
     assert len(found) == 1, f"the change fits once, not at the lines {[at + 1 for at in found]}; add context"
-    at, size = found[0], len(old)
-    shift = dedent(lines[at : at + size])[1] - dedent(old)[1]
-    moved = [line and (" " * shift + line if shift > 0 else line[-shift:]) for line in new]
-    return lines[:at] + moved + lines[at + size :]
+    at, first = found[0], next(n for n, line in enumerate(old) if line)
+    there = lines[at + first]
+    shift = there[: len(there) - len(old[first])]  # what `old` lacks of its indentation
+    return lines[:at] + [line and shift + line for line in new] + lines[at + len(old) :]

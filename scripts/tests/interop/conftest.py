@@ -1,7 +1,6 @@
 """Other libraries' clients and servers: the programs in clients/ and servers/, which are told by
 lines on stdin what to do and tell on stdout what they meet with."""
 
-import itertools
 import json
 import sys
 import time
@@ -10,27 +9,31 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("programs")
-from programs import ENVIRONMENT, PATIENCE, ROOT, Program  # noqa: E402
+from programs import ENVIRONMENT, ROOT, Program  # noqa: E402
 
 HERE = Path(__file__).parent
-NODE = {"NODE_PATH": str(ROOT / "target/node/node_modules")}
 LEGACY = ROOT / "target/venv-legacy/bin/python"  # the last websockets with the original implementation
+LIBRARIES = {  # what runs its programs, its client, its hello server
+    "websockets": (sys.executable, ["python_client.py"], "hello.py"),
+    "websockets-threads": (sys.executable, ["python_client.py", "--threads"], None),
+    "websockets-legacy": (LEGACY, ["python_client.py"], "hello.py"),
+    "ws": ("node", ["node_client.cjs"], "hello.cjs"),
+}
 
 
 class Client(Program):
     def order(self, **command):
         self.type(json.dumps(command))
 
-    def event(self, kind, skipping=()):
+    def event(self, kind, skipping=None):
         """The next thing it met with, which has to be of this kind."""
         while True:
             line = self.line()
-            assert line, f"{self.name} meets with {kind!r} within {PATIENCE} s"
+            assert line, f"{self.name} meets with {kind!r}"
             event = json.loads(line)
             if kind in event:
                 return event[kind]
-            # A ping of the server may come at any time; only one client tells of it.
-            assert event.keys() & {"ping", *skipping}, f"{self.name} meets with {kind!r}"
+            assert skipping in event, f"{self.name} meets with {kind!r}"
 
     def receives(self, *expected):
         """The next text messages, JSON of just these members in just this order."""
@@ -38,36 +41,22 @@ class Client(Program):
             message = json.loads(self.event("text"))
             assert list(message.items()) == list(event.items())
 
-    def meets_nothing(self, seconds):
-        """Stays as it is for so long, pings aside."""
-        end = time.monotonic() + seconds
-        while line := self.line(end - time.monotonic()):
-            assert "ping" in json.loads(line)
-        assert not self.ended()
-
     def closes(self):
         self.order(close=True)
-        self.sees_close(1000)
-
-    def sees_close(self, code, skipping=()):
-        assert self.event("closed", skipping) == code
+        assert self.event("closed") == 1000
 
 
 class Library:
     """Somebody else's library: the programs that are written on it."""
 
-    def __init__(self, name, interpreter, client, server=None, environment=()):
-        self.name, self.interpreter = name, interpreter
-        self.client, self.server = client, server
-        self.environment = ENVIRONMENT | dict(environment)
-
-    def bind(self, start):
-        self.start = start
-        return self
+    def __init__(self, name, start):
+        self.name, self.start = name, start
+        self.interpreter, self.client, self.server = LIBRARIES[name]
+        self.options = {"name": name, "environment": ENVIRONMENT | {"NODE_PATH": ROOT / "target/node/node_modules"}}
 
     def attempt(self, url, *flags):
-        command = [self.interpreter, HERE / "clients" / self.client, url, *flags]
-        return self.start(*command, kind=Client, name=self.name, environment=self.environment)
+        program, *more = self.client
+        return self.start(self.interpreter, HERE / "clients" / program, url, *more, *flags, kind=Client, **self.options)
 
     def connect(self, url, *flags):
         """A client that is connected."""
@@ -77,42 +66,29 @@ class Library:
 
     def serve(self, *flags):
         """A hello server."""
-        command = [self.interpreter, HERE / "servers" / self.server, *flags]
-        return self.start(*command, name=self.name, environment=self.environment).is_ready()
+        return self.start(self.interpreter, HERE / "servers" / self.server, *flags, **self.options).is_ready()
 
 
-NEWEST = Library("websockets", sys.executable, "asyncio_client.py", "hello.py")
-THREADS = Library("websockets-threads", sys.executable, "sync_client.py")
-ORIGINAL = Library("websockets-legacy", LEGACY, "asyncio_client.py", "hello.py")
-WS = Library("ws", "node", "node_client.cjs", "hello.cjs", NODE)
-ALL = [NEWEST, THREADS, ORIGINAL, WS]
-
-
-def pytest_generate_tests(metafunc):
-    """`library` is each in turn, or those that the mark `only` names; `several` is each two of
-    them, then all."""
-
-    def parametrize(name, groups):
-        ids = ["+".join(library.name for library in group) for group in groups]
-        metafunc.parametrize(name, groups, ids=ids, indirect=True)
-
-    if "library" in metafunc.fixturenames:
-        only = metafunc.definition.get_closest_marker("only")
-        parametrize("library", [[one] for one in ALL if not only or one.name in only.args])
-    if "several" in metafunc.fixturenames:
-        parametrize("several", [*itertools.combinations(ALL, 2), ALL])
-
-
-@pytest.fixture
+@pytest.fixture(params=LIBRARIES)
 def library(request, start):
-    return request.param[0].bind(start)
-
-
-@pytest.fixture
-def several(request, start):
-    return [library.bind(start) for library in request.param]
+    return Library(request.param, start)
 
 
 @pytest.fixture
 def everyone(start):
-    return [library.bind(start) for library in ALL]
+    return [Library(name, start) for name in LIBRARIES]
+
+
+@pytest.fixture
+def serve(program):
+    return lambda name, *flags: program(name, "localhost:0", *flags)
+
+
+@pytest.fixture
+def idle():
+    """Waits until a keepalive of 0.3 + 3 s would have given up who answers no ping."""
+    def idle(program):
+        time.sleep(4)
+        assert not program.ended()
+
+    return idle

@@ -1,37 +1,39 @@
 """Our clients with the servers of other libraries."""
 
-import subprocess
-
 import pytest
 
-NAMES = ["Ada", "Zoë Łukasz 世界 🦀", ""]
-pytestmark = pytest.mark.only("websockets", "websockets-legacy", "ws")
-# Who closes: the server, or the client when it has what it came for.
-closing = pytest.mark.parametrize("flags", [[], ["--linger"]], ids=["server-closes", "client-closes"])
+NAMES = {"localhost": "Ada", "127.0.0.1": "Zoë Łukasz 世界 🦀", "LocalHost": ""}
+SAYS = {"hello-client": "What's your name? > {0}\n< Hello {0}!\n", "talk": "< Hello {0}!\n"}
+SAYS["wss-client"] = SAYS["hello-client"]
+
+
+def only(*names):
+    return pytest.mark.parametrize("library", names, indirect=True)
 
 
 def visit(client, server, name):
     """Runs one of our clients to its end, as someone at the keyboard would."""
-    client.prompts("What's your name? ")
     client.type(name)
-    assert client.rest() == (f"> {name}\n< Hello {name}!\n", 0)
+    client.popen.stdin.close()
+    assert client.rest() == (SAYS[client.name].format(name), 0)
     server.says(f"< {name}", f"> Hello {name}!", "closed 1000")
 
 
-@closing
-def test_hello_client_is_greeted(start, binaries, library, flags):
-    server = library.serve(*flags)
-    for name in NAMES:
-        visit(start(binaries["hello-client"], server.url()), server, name)
+@pytest.mark.parametrize("name", SAYS)
+# Who closes: the server, or the client when it has what it came for.
+@pytest.mark.parametrize("flags", [[], ["--linger"]], ids=["server-closes", "client-closes"])
+@only("websockets", "websockets-legacy", "ws")
+def test_our_client_is_greeted(start, binaries, library, certificates, flags, name):
+    tls, trust = ([], []) if name != "wss-client" else (["--tls", certificates[0]], ["--ca", certificates[0]])
+    server = library.serve(*tls, *flags)
+    for host, typed in NAMES.items():
+        client = start(binaries[name], server.url(host), *trust)
+        visit(client, server, typed)
+        who = "closed" if flags else "closed by the server"
+        assert client.complaint() == (f"{who}: 1000, OK" if name == "talk" else "")
 
 
-@closing
-def test_wss_client_is_greeted(start, binaries, library, certificate, flags):
-    server = library.serve("--tls", certificate, *flags)
-    for name, host in zip(NAMES, ["localhost", "127.0.0.1", "localhost"]):
-        visit(start(binaries["wss-client"], server.url(host), "--ca", certificate), server, name)
-
-
+@only("websockets", "websockets-legacy", "ws")
 def test_wss_client_refuses_a_server_without_its_certificate(start, binaries, library, certificates):
     used, other = certificates
     server = library.serve("--tls", used)
@@ -41,10 +43,10 @@ def test_wss_client_refuses_a_server_without_its_certificate(start, binaries, li
         assert len(client.complaint().splitlines()) == 1
 
 
-@pytest.mark.only("websockets", "websockets-legacy")  # ws has no keepalive of its own
-def test_hello_client_answers_pings_at_its_prompt(start, binaries, library):
+@pytest.mark.parametrize("name", ["hello-client", "talk"])
+@only("websockets", "websockets-legacy")  # ws has no keepalive of its own
+def test_our_client_answers_pings_while_nobody_types(start, binaries, library, idle, name):
     server = library.serve("--impatient")
-    client = start(binaries["hello-client"], server.url())
-    with pytest.raises(subprocess.TimeoutExpired):
-        client.popen.wait(2)
+    client = start(binaries[name], server.url())
+    idle(client)
     visit(client, server, "Ada")

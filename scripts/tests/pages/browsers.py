@@ -1,12 +1,12 @@
 """Three browsers by WebDriver: their windows, and what a reader sees and does in them."""
 
 import glob
+import inspect
 import os
 import re
 import shutil
-import time
 
-from programs import PATIENCE
+from programs import PATIENCE, wait
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -24,15 +24,18 @@ MARKUP = '<img src=x onerror="window.pwned = true"><b>bold</b>'
 
 def until(what, read, wanted, limit=PATIENCE):
     """Reads again and again until what is read is as wanted: a value, a pattern, a condition."""
-    def fits(seen):
+    seen = None
+
+    def fits():
+        nonlocal seen
+        seen = read()
         if isinstance(wanted, re.Pattern):
             return seen is not None and wanted.search(seen)
         return wanted(seen) if callable(wanted) else seen == wanted
 
-    end = time.monotonic() + limit
-    while not fits(seen := read()):
-        assert time.monotonic() < end, f"{what} is {seen!r}, not {wanted!r}, after {limit} s"
-        time.sleep(0.02)
+    # Of a condition its source is what can be read.
+    said = f"as in: {inspect.getsource(wanted).strip()}" if callable(wanted) else f"{getattr(wanted, 'pattern', wanted)!r}"
+    assert wait(fits, limit), f"{what} is {seen!r}, not {said}, after {limit} s"
     return seen
 
 
@@ -57,13 +60,8 @@ class Tab:
         return self.at().execute_script(script, *arguments)
 
     def wait_for(self, script, *arguments):
-        """What a promise comes to."""
-        done = self.at().execute_async_script(
-            f"const done = arguments[arguments.length - 1]; (async (...arguments) => {{ {script} }})(...arguments)"
-            ".then((value) => done({ value }), (error) => done({ error: `${error}` }))", *arguments
-        )
-        assert "error" not in done, done["error"]
-        return done["value"]
+        """What the body of an async function comes to."""
+        return self.run(f"return (async (...arguments) => {{ {script} }})(...arguments)", *arguments)
 
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0])?.textContent", selector)
@@ -75,20 +73,19 @@ class Tab:
         self.shows(".status", "Connected", limit)
         return self
 
+    def finds_nobody(self, address):
+        self.shows(".status", f"No answer from ws://{address}/")
+        self.shows(".notice", re.compile("its log says why.*--allow-origin"))
+        self.shows(".hint", re.compile(r"^– next try in \d+ s$"))
+
     def find(self, selector):
         return self.at().find_element(By.CSS_SELECTOR, selector)
 
     def click(self, selector):
         self.find(selector).click()
 
-    def press(self, *keys, held=""):
-        actions = ActionChains(self.at(), duration=0)
-        for key in held:
-            actions.key_down(key)
-        actions.send_keys(*keys)
-        for key in held:
-            actions.key_up(key)
-        actions.perform()
+    def press(self, *keys):
+        ActionChains(self.at(), duration=0).send_keys(*keys).perform()
 
     def greet(self, name):
         """Puts in a name, for which a driver may have no keys, and sends it."""
@@ -125,6 +122,24 @@ class Tab:
 
     def close(self):
         self.at().close()
+
+
+def all_show(tabs, selector, wanted):
+    for tab in tabs:
+        tab.shows(selector, wanted)
+
+
+def used(name, tab):
+    """The page has spoken with its server."""
+    if name == "hello":
+        tab.greet("Ada")
+        tab.shows(".greeting", "Hello Ada!")
+    elif name == "time":
+        tab.shows("li:last-child", re.compile("Z$"))
+    else:
+        tab.shows(".value", "0")
+        tab.click(".plus")
+        tab.shows(".value", "1")
 
 
 class Browser:

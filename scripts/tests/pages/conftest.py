@@ -1,11 +1,8 @@
 """What the tests of the pages are given: a browser of each engine, servers, and stand-ins."""
 
-import functools
-import http.server
 import os
 import re
 import runpy
-import threading
 from pathlib import Path
 
 import pytest
@@ -68,25 +65,11 @@ def another_browser(running_browser, tmp_path):
 
 
 @pytest.fixture
-def program(start, binaries):
-    """Starts one of our servers, on a free port of 127.0.0.1 unless told otherwise."""
-
-    def program(name, address="127.0.0.1:0", *flags):
-        server = start(binaries.get(name, name), address, *flags).is_ready()
-        host = re.match(rb"listening on wss?://(.+):\d+\n", server.printed)[1].decode()
-        server.address = f"{host}:{server.port}"
-        server.page = f"{'https' if server.scheme == 'wss' else 'http'}://{server.address}/"
-        return server
-
-    return program
-
-
-@pytest.fixture
 def fake():
     started = []
 
-    def start(page, talk, **options):
-        started.append(Fake(page, talk, **options))
+    def start(*arguments, **options):
+        started.append(Fake(*arguments, **options))
         return started[-1]
 
     yield start
@@ -117,17 +100,6 @@ def axe():
 
 
 @pytest.fixture
-def foreign(tmp_path):
+def foreign(fake):
     """The address of a page that none of our servers has served."""
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign/index.html").write_text("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>")
-    handler = functools.partial(Quiet, directory=tmp_path / "foreign")
-    with http.server.ThreadingHTTPServer(("127.0.0.4", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.4:{server.server_port}/"
-        server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
+    return fake("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>", host="127.0.0.4").page

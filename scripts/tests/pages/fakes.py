@@ -13,14 +13,30 @@ from websockets.sync.server import serve
 WEB = ROOT / "web"
 FRAME = b"""<!doctype html><title>Frame</title><link rel=icon href=data:,>
 <iframe src="/" style="width: 1280px; height: 740px; border: 0"></iframe>"""
+# Gathers in `heard` what a page says of its connection, however short a time it says it.
+LISTEN = """window.heard = [];
+    new MutationObserver(() => heard.push(document.querySelector(".link")?.textContent))
+        .observe(document, { childList: true, characterData: true, subtree: true });"""
+
+
+def says(*messages, answer=None):
+    """A talk: says all this, then the answer to each message."""
+    def talk(socket):
+        for message in messages:
+            socket.send(message)
+        for _ in socket:
+            if answer:
+                socket.send(answer)
+
+    return talk
 
 
 class Fake:
-    """A server that says what a test wants to hear: serves a page and gives each socket to `talk`."""
+    """A server that serves a page, ours or one that is given, and gives each socket to `talk`."""
 
-    def __init__(self, page, talk, before=""):
+    def __init__(self, page, talk=says(), before="", host="127.0.0.1"):
         self.asked, self.connected, self.sockets = [], [], []  # The paths, of pages and of WebSockets
-        source = (WEB / page).read_text()
+        source = page if "<" in page else (WEB / page).read_text()
         if before:  # What is to run before the page's own script, which its policy would not let in.
             source = re.sub(r"<meta http-equiv.*?>\n", "", source, flags=re.S)
             source = source.replace("<style>", f"<script>{before}</script><style>", 1)
@@ -36,18 +52,20 @@ class Fake:
             return Response(200, "OK", kind, body)
 
         def handle(socket):
-            self.sockets.append(socket.socket)
-            try:
+            self.sockets.append(socket)
+            with contextlib.suppress(Exception):  # A page may leave at any time.
                 talk(socket)
-            except Exception:  # A page may leave at any time.
-                pass
 
-        self.server = serve(handle, "127.0.0.1", 0, process_request=answer, compression=None)
-        self.page = f"http://127.0.0.1:{self.server.socket.getsockname()[1]}/"
+        self.server = serve(handle, host, 0, process_request=answer, compression=None)
+        self.page = f"http://{host}:{self.server.socket.getsockname()[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def send(self, message):
+        """To who came last, beside what the talk says."""
+        self.sockets[-1].send(message)
 
     def stop(self):
         for socket in self.sockets:  # Without them it would wait for their last words.
             with contextlib.suppress(OSError):
-                socket.shutdown(SHUT_RDWR)
+                socket.socket.shutdown(SHUT_RDWR)
         self.server.shutdown()

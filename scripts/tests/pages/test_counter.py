@@ -1,22 +1,24 @@
 """web/counter.html in three browsers."""
 
+import itertools
 import json
 import re
 import time
-from signal import SIGCONT, SIGSTOP
+from contextlib import suppress
 
 import pytest
-from pages.browsers import MARKUP, until
+from pages.browsers import MARKUP, all_show, until
+from pages.fakes import LISTEN, says
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from websockets.exceptions import ConnectionClosed
 
 LEAST, MOST = "-9223372036854775808", "9223372036854775807"
 DOUBT = "Your last click may not have been counted."
-# Time that passes ten times as fast, for what a page would wait for.
-HASTE = """{
-  const later = setTimeout, within = AbortSignal.timeout.bind(AbortSignal);
-  window.setTimeout = (work, pause) => later(work, pause / 10);
-  AbortSignal.timeout = (pause) => within(pause / 10);
-}"""
+# Each wait for the next try becomes one of years. What runs by Firefox's driver sees the page through a veil.
+NEVER = "(window.wrappedJSObject ?? window).Math.random = () => 1e9;"
+# An idle page asks for its server's health after 0.3 s instead of 20.
+IMPATIENT = "{ const later = setTimeout; window.setTimeout = (work, pause) => later(work, pause === 20_000 ? 300 : pause); }"
 
 
 def state(value):
@@ -27,62 +29,47 @@ def users(count):
     return f'{{"type":"users","count":{count}}}'
 
 
-def test_one_tab_clicks_by_mouse_and_both_follow(browser, program):
-    server = program("counter-server")
-    one, two = browser.open(server.page), browser.open(server.page)
-    for tab in (one, two):
-        tab.shows(".value", "0")
-    for tab, button, value in [(one, ".plus", "1"), (one, ".plus", "2"), (one, ".minus", "1"),
-                               (two, ".minus", "0"), (two, ".minus", "-1")]:
-        tab.click(button)
-        for each in (one, two):
-            each.shows(".value", value)
+@pytest.fixture
+def server(program):
+    return program("counter-server")
 
 
-def test_tab_enter_and_space_work_it_and_the_focus_is_visible(browser, program):
-    server = program("counter-server")
-    other, tab = browser.open(server.page).connected(), browser.open(server.page).connected()
-    focused = "return document.activeElement.className"
-    tab.press(Keys.TAB)
-    assert tab.run(focused) == "minus"
-    tab.press(Keys.TAB)
-    assert tab.run(focused) == "plus"
-    assert tab.run("return getComputedStyle(document.activeElement).outlineStyle") != "none"
-    tab.press(Keys.ENTER, Keys.SPACE)
-    for each in (tab, other):
-        each.shows(".value", "2")
-    tab.press(Keys.TAB, held=Keys.SHIFT)
-    tab.press(Keys.SPACE)
-    for each in (tab, other):
-        each.shows(".value", "1")
-
-
-def test_the_number_of_users_goes_up_and_down(browser, program):
-    server = program("counter-server")
+def test_all_tabs_follow_the_clicks_by_mouse_and_the_number_of_users(browser, server):
     one = browser.open(server.page)
     one.shows(".online", "1 user online")
     two, three = browser.open(server.page), browser.open(server.page)
-    for tab in (one, two, three):
-        tab.shows(".online", "3 users online")
+    all_show([one, two, three], ".online", "3 users online")
+    all_show([one, two, three], ".value", "0")
+    for tab, button, value in [(one, ".plus", "1"), (one, ".plus", "2"), (one, ".minus", "1"),
+                               (two, ".minus", "0"), (two, ".minus", "-1")]:
+        tab.click(button)
+        all_show([one, two, three], ".value", value)
     two.close()
-    for tab in (one, three):
-        tab.shows(".online", "2 users online")
+    all_show([one, three], ".online", "2 users online")
     three.open("about:blank")
     one.shows(".online", "1 user online")
 
 
-def test_a_killed_server_is_told_of_and_its_page_returns_without_a_reload(browser, program):
-    server = program("counter-server")
+def test_tab_enter_and_space_work_it_and_the_focus_is_visible(browser, server):
+    other, tab = browser.open(server.page).connected(), browser.open(server.page).connected()
+    focused = "return document.activeElement.className"
+    for button in ("minus", "plus"):
+        tab.press(Keys.TAB)
+        assert tab.run(focused) == button
+    assert tab.run("return getComputedStyle(document.activeElement).outlineStyle") != "none"
+    tab.press(Keys.ENTER, Keys.SPACE)
+    all_show([tab, other], ".value", "2")
+    ActionChains(tab.at()).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    tab.press(Keys.SPACE)
+    all_show([tab, other], ".value", "1")
+
+
+def test_a_killed_server_is_told_of_and_its_page_returns_without_a_reload(browser, server, program):
     tab = browser.open(server.page).connected()
     tab.run("document.querySelector('.plus').focus()")
     tab.press(Keys.ENTER)
     tab.shows(".value", "1")
-    tab.run("""
-        window.sameDocument = true;
-        window.heard = [];
-        const link = document.querySelector(".link");
-        new MutationObserver(() => heard.push(link.textContent))
-            .observe(link, { childList: true, characterData: true, subtree: true })""")
+    tab.run(LISTEN)  # It is still there at the end: the page was not reloaded.
     colour = "return getComputedStyle(document.querySelector(arguments[0])).color"
     colours = {part: tab.run(colour, part) for part in (".value", ".online")}
 
@@ -92,189 +79,132 @@ def test_a_killed_server_is_told_of_and_its_page_returns_without_a_reload(browse
         assert not tab.find(button).is_enabled(), f"{button} can be clicked with no connection"
     for part, connected in colours.items():
         assert tab.run(colour, part) != connected, f"{part} is out of date and does not look it"
-    tab.shows(".hint", re.compile("^– next try in [34] s$"))  # The third wait: 2 to 4 s.
-    tab.shows(".hint", re.compile("^– next try in 1 s$"))
+    wanted = {f"Connection lost – {hint}" for hint in ("next try in 2 s", "next try in 1 s", "trying…")}
+    until("what it says of the link", lambda: wanted - set(tab.run("return heard")), set())
 
     program("counter-server", server.address)
     tab.connected()
     tab.shows(".value", "0")  # A new server starts from nothing.
-    assert tab.run("return window.sameDocument"), "the page was reloaded"
-    assert "Connection lost – trying…" in tab.run("return window.heard")
     tab.press(Keys.ENTER)  # The button that had the focus has it again.
     tab.shows(".value", "1")
+    assert "Connected " in tab.run("return heard")
 
 
-def test_a_server_that_is_shut_down_and_started_again_gets_its_page_back(browser, program):
-    server = program("counter-server")
+def test_the_next_try_is_at_once_when_the_network_or_the_reader_returns(browser, server, program):
     tab = browser.open(server.page).connected()
-    assert server.stop() == 0
-    tab.shows(".status", "Connection lost")
-    program("counter-server", server.address)
-    tab.connected().click(".plus")
-    tab.shows(".value", "1")
-
-
-def test_the_next_try_is_at_once_when_the_network_or_the_reader_returns(browser, program):
-    server = program("counter-server")
-    tab = browser.open(server.page)
-    # The longest waits. What runs by Firefox's driver sees the page through a veil.
-    tab.run("(window.wrappedJSObject ?? window).Math.random = () => 0.999")
-    for event in ("window.dispatchEvent(new Event('online'))", "document.dispatchEvent(new Event('visibilitychange'))"):
-        tab.connected()
-        server.kill()
-        tab.shows(".hint", re.compile("^– next try in [34] s$"))  # The third wait, nearly 4 s.
-        server = program("counter-server", server.address)
-        tab.run("Object.defineProperty(document, 'hidden', { value: false, configurable: true });" + event)
-        tab.connected(1.5)
-
-
-def test_offline_is_believed_at_once(browser, program):
-    server = program("counter-server")
-    tab = browser.open(server.page).connected()
-    tab.run("window.dispatchEvent(new Event('offline'))")
-    assert tab.text(".status") == "Connection lost"
+    offline = "window.dispatchEvent(new Event('offline')); return document.querySelector('.status').textContent"
+    assert tab.run(offline) == "Connection lost", "it is believed at once"
     tab.connected()
+    tab.run(NEVER + "Object.defineProperty(document, 'hidden', { value: false, configurable: true })")
+    for end, event in [("kill", "window.dispatchEvent(new Event('online'))"),
+                       ("stop", "document.dispatchEvent(new Event('visibilitychange'))")]:
+        getattr(server, end)()
+        tab.shows(".status", "Connection lost")
+        server = program("counter-server", server.address)
+        tab.run(event)
+        tab.connected().click(".plus")
+        tab.shows(".value", "1")
 
 
-def test_a_page_that_the_back_button_brings_back_connects_anew(browser, program, foreign):
-    server = program("counter-server")
+def test_a_page_that_the_back_button_brings_back_connects_anew(browser, server, foreign):
     tab, other = browser.open(server.page).connected(), browser.open(server.page).connected()
-    other.shows(".online", "2 users online")
-    for value in ("1", "2", "3"):  # Again and again: the pauses do not grow.
-        tab.run("window.kept = true")
+    for value in ("1", "2", "3"):  # Again and again, and always at once.
+        other.shows(".online", "2 users online")
+        tab.run(NEVER + "window.kept = true")
         tab.open(foreign)
         other.shows(".online", "1 user online")  # Nobody is counted who is elsewhere.
         other.click(".plus")
         other.shows(".value", value)
         tab.at().back()
-        tab.connected(2)
-        tab.shows(".value", value, 1)
-        assert tab.text(".notice") == ""
+        tab.shows(".value", value)
+        assert (tab.text(".status"), tab.text(".notice")) == ("Connected", "")
     if browser.engine != "firefox":
         assert tab.run("return window.kept"), "it came from the cache, or the test tests nothing"
 
 
-def test_a_server_that_no_longer_answers_is_taken_for_lost_and_its_page_returns(browser, program):
-    server = program("counter-server")
+def test_a_server_that_no_longer_answers_is_taken_for_lost_and_its_page_returns(browser, server):
     tab = browser.open(server.page).connected()
     tab.shows(".value", "0")
-    server.signal(SIGSTOP)
-    tab.click(".plus")
+    server.freeze()
     clicked = time.monotonic()
-    tab.shows(".status", "Connection lost", 13)
+    tab.click(".plus")
+    tab.shows(".status", "Connection lost")
     assert time.monotonic() - clicked > 9
     tab.shows(".notice", DOUBT)
-    server.signal(SIGCONT)
-    tab.connected(20)
+    server.thaw()
+    tab.connected()
     tab.shows(".value", "1")  # It was counted after all,
     tab.shows(".notice", "")  # and that can be seen.
 
 
 def test_only_an_answer_ends_the_wait_for_a_click(browser, fake):
-    said = []
-
-    def talk(socket):
-        socket.send(users(1))
-        socket.send(state(5))
-        for _ in socket:
-            said.append("a click")
-            while len(said) == 1:  # Others come and go, and nobody answers.
-                socket.send(users(2))
-                time.sleep(0.2)
-
-    server = fake("counter.html", talk, before=HASTE)
+    server = fake("counter.html", says(users(1), state(5)))
+    busy = "return document.querySelector('.value').ariaBusy"
     tab = browser.open(server.page).connected()
-    assert tab.run("return document.querySelector('.value').ariaBusy") != "true"
+    tab.shows(".value", "5")
+    assert tab.run(busy) != "true"
     tab.click(".plus")
+    server.send(users(2))
     tab.shows(".online", "2 users online")
-    assert tab.run("return document.querySelector('.value').ariaBusy") == "true", "it shows that a click is under way"
-    tab.shows(".notice", DOUBT, 3)
-    said.append("enough")
+    assert tab.run(busy) == "true", "it shows that a click is under way"
+
+    def notice():
+        with suppress(ConnectionClosed):
+            server.send(users(3))  # Others come and go, and nobody answers.
+        return tab.text(".notice")
+
+    until("the notice", notice, DOUBT)
 
 
 @pytest.mark.parametrize("answer", [state(6), '{"type":"error","message":"No further."}'])
 def test_a_click_is_seen_to_be_under_way_until_it_is_answered(browser, fake, answer):
-    answers = []
-
-    def talk(socket):
-        socket.send(state(5))
-        for _ in socket:
-            while not answers:
-                time.sleep(0.02)
-            socket.send(answers[0])
-
-    tab = browser.open(fake("counter.html", talk).page).connected()
+    server = fake("counter.html", says(state(5)))
+    tab = browser.open(server.page).connected()
     look = "return getComputedStyle(document.querySelector('.value')).opacity"
     tab.click(".plus")
     until("the value's opacity", lambda: tab.run(look), "0.6")
-    answers.append(answer)
+    server.send(answer)
     until("the value's opacity", lambda: tab.run(look), "1")
 
 
-def test_an_idle_page_tells_of_a_dead_link_within_45_seconds(browser, program):
-    server = program("counter-server")
+def test_an_idle_page_tells_of_a_dead_link_within_45_seconds(browser, server):
     tab = browser.open(server.page).connected()
     tab.shows(".value", "0")
-    server.signal(SIGSTOP)  # From now on nothing is heard: no reset, no answer to anything.
+    server.freeze()  # From now on nothing is heard: no reset, no answer to anything.
     started = time.monotonic()
     tab.shows(".status", "Connection lost", 45)
     assert time.monotonic() - started > 15
-    server.signal(SIGCONT)
-    tab.connected(20)
+    server.thaw()
+    tab.connected()
 
 
-def test_an_idle_page_whose_server_is_well_stays_connected(browser, fake):
-    connections = []
-
-    def talk(socket):
-        connections.append(socket)
-        socket.send(state(5))
-        for _ in socket:
-            pass
-
-    server = fake("counter.html", talk, before=HASTE)
-    tab = browser.open(server.page).connected()
-    until("the questions", lambda: server.asked.count("/healthz"), lambda count: count >= 3)
-    assert tab.text(".status") == "Connected"
-    assert len(connections) == 1
-
-
-def test_a_page_behind_a_path_prefix_finds_its_server(browser, fake):
-    def talk(socket):
-        socket.send(state(5))
-        for _ in socket:
-            pass
-
-    server = fake("counter.html", talk, before=HASTE)
-    for folder, page in [("/counter/", ""), ("/a/b/", "index.html?query#fragment")]:
-        browser.open(server.page[:-1] + folder + page).shows(".value", "5")
-        assert server.connected[-1] == folder
-        until("the questions", lambda: server.asked, lambda asked: f"{folder}healthz" in asked)
+@pytest.mark.parametrize("folder, page", [("/", ""), ("/counter/", ""), ("/a/b/", "index.html?query#fragment")])
+def test_an_idle_page_asks_its_server_also_behind_a_prefix_and_stays_connected_while_it_is_well(browser, fake, folder, page):
+    server = fake("counter.html", says(state(5)), before=IMPATIENT)
+    tab = browser.open(server.page[:-1] + folder + page)
+    tab.shows(".value", "5")
+    until("the questions", lambda: server.asked.count(f"{folder}healthz"), lambda count: count >= 3)
+    assert (tab.text(".status"), server.connected) == ("Connected", [folder])
 
 
 def test_a_server_that_hangs_up_on_everyone_is_asked_less_and_less_often(browser, fake):
-    visits = []
-
     def talk(socket):
-        visits.append(socket)
-        socket.send(state(len(visits)))
+        socket.send(state(1))
         socket.close(1011)
 
-    tab = browser.open(fake("counter.html", talk).page)
-    tab.shows(".hint", re.compile("^– next try in [34] s$"))
-    assert len(visits) == 3
+    tab = browser.open(fake("counter.html", talk, before=f"Math.random = () => 1; {LISTEN}").page)
+
+    def waits():
+        """Where each countdown begins."""
+        left = [int(second) for second in re.findall(r"next try in (\d+) s", "\n".join(tab.run("return heard")))]
+        return [after for before, after in itertools.pairwise([0, *left]) if after > before]
+
+    until("the waits", lambda: waits()[:3], [1, 2, 4])
 
 
 def test_the_ends_of_an_i64_are_shown_to_the_digit_and_fit_a_phone_and_a_desktop(browser, fake):
     value = "0"
-
-    def talk(socket):
-        socket.send(users(1234567))
-        socket.send(state(value))
-        for _ in socket:
-            pass
-
-    server = fake("counter.html", talk)
+    server = fake("counter.html", lambda socket: says(users(1234567), state(value))(socket))
     tab = browser.open()
     for value in ("0", "-1", "-1234567", MOST, LEAST):
         tab.open_framed(server).shows(".value", value)
@@ -286,12 +216,7 @@ def test_the_ends_of_an_i64_are_shown_to_the_digit_and_fit_a_phone_and_a_desktop
 
 
 def test_the_layout_follows_the_window(browser, fake):
-    def talk(socket):
-        socket.send(state(12345))
-        for _ in socket:
-            pass
-
-    tab = browser.open().open_framed(fake("counter.html", talk))
+    tab = browser.open().open_framed(fake("counter.html", says(state(12345))))
     tab.shows(".value", "12345")
     sizes = "return [...document.querySelectorAll('.value, .plus, main')].map((part) => part.getBoundingClientRect().toJSON())"
     at = {}
@@ -305,13 +230,8 @@ def test_the_layout_follows_the_window(browser, fake):
 
 
 def test_a_browser_that_rounds_beyond_2_53_says_so(browser, fake):
-    def talk(socket):
-        socket.send(users(3))
-        socket.send(state(12))
-        for _ in socket:
-            socket.send(state(MOST))
-
     sourceless = "const parse = JSON.parse; JSON.parse = (text, revive) => parse(text, (key, value) => revive(key, value));"
+    talk = says(users(3), state(12), answer=state(MOST))
     tab = browser.open(fake("counter.html", talk, before=f"{{ {sourceless} }}").page)
     tab.shows(".value", "12")
     tab.shows(".online", "3 users online")
@@ -321,13 +241,7 @@ def test_a_browser_that_rounds_beyond_2_53_says_so(browser, fake):
 
 def test_an_error_is_shown_as_text_to_this_user_and_goes_with_the_next_click(browser, fake):
     message = f"No further: {MARKUP}"
-
-    def talk(socket):
-        socket.send(state(7))
-        socket.send(json.dumps({"type": "error", "message": message}))
-        for _ in socket:
-            socket.send(state(8))
-
+    talk = says(state(7), json.dumps({"type": "error", "message": message}), answer=state(8))
     tab = browser.open(fake("counter.html", talk).page)
     tab.shows("[role=alert]", message)
     tab.has_no_markup()
@@ -346,14 +260,7 @@ def test_junk_from_the_server_is_ignored_and_the_page_lives_on(browser, fake):
         "[" * 100_000, "[" * 100_000 + "]" * 100_000, json.dumps("x" * (1 << 20)),
         state(6).encode(), b"\xff\x00", b"",
     ]
-
-    def talk(socket):
-        for message in [users(2), state(41), *junk, users(3)]:
-            socket.send(message)
-        for _ in socket:
-            socket.send(state(42))
-
-    tab = browser.open(fake("counter.html", talk).page)
+    tab = browser.open(fake("counter.html", says(users(2), state(41), *junk, users(3), answer=state(42))).page)
     tab.shows(".online", "3 users online")
     tab.shows(".value", "41")
     assert tab.text(".notice") == ""

@@ -4,7 +4,7 @@ use crate::{Chat, greeting, say};
 
 #[tokio::test]
 async fn the_figures_are_at_an_address_of_their_own_and_nowhere_else() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::SocketAddr::from(([127, 0, 0, 1], testing::free_port()));
     let chat = Chat::start(&["--metrics", &free.to_string(), "--rate", "1000"]).await;
     let mut ada = chat.visit("lobby", "Ada").await;
     let mut bob = chat.visit("lobby", "Bob").await;

@@ -10,7 +10,7 @@ use crate::{EXE, node, proxy};
 #[tokio::test]
 async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
     let redis = RedisServer::start_with(&["--save", "", "--requirepass", "secret"]).await;
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = testing::free_port();
     // One that accepts and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_port = silent.local_addr().unwrap().port();
@@ -71,7 +71,7 @@ async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
     let folder = proxy::folder();
     let [key, cert] = proxy::certificate(&folder);
     let [key, cert] = [&key, &cert].map(|path| path.to_str().unwrap());
-    let port = proxy::free_port().to_string();
+    let port = testing::free_port().to_string();
     let flags = ["--tls-port", &port, "--tls-cert-file", cert, "--tls-key-file", key];
     let redis = RedisServer::start_with(
         &[&flags[..], &["--tls-auth-clients", "no", "--save", ""]].concat(),

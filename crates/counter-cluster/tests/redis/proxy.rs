@@ -1,8 +1,7 @@
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Sync, Stdio};
 
-use testing::{Program, soon};
+use testing::{Program, free_port, soon};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -112,9 +111,4 @@ pub fn folder() -> PathBuf {
     let folder = folder.join(format!("test-{:016x}", fastrand::u64(..)));
     std::fs::create_dir(&folder).unwrap();
     folder
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,4 +1,3 @@
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,16 +36,11 @@ impl RedisServer {
         let folder = folder.join(format!("redis-{:016x}", fastrand::u64(..)));
         std::fs::create_dir(&folder).unwrap();
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        // Between our look for a free port and its start, somebody else may take it.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let child = spawn(&folder, port, &flags);
-            let mut server = Self { child, port, folder: folder.clone(), flags: flags.clone() };
-            if server.answers().await {
-                return server;
-            }
-        }
-        panic!("no redis-server starts in {folder:?}");
+        let port = testing::free_port();
+        let child = spawn(&folder, port, &flags);
+        let mut server = Self { child, port, folder, flags };
+        assert!(server.answers().await, "no redis-server starts in {:?}", server.folder);
+        server
     }
 
     pub fn url(&self) -> String {

@@ -8,7 +8,7 @@ use crate::outages::READYZ;
 use crate::redis_server::RedisServer;
 
 /// Seconds; short, so that the tests are.
-const HEARTBEAT: &str = "1";
+const HEARTBEAT: &str = "2";
 
 #[tokio::test]
 async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_elsewhere() {
@@ -29,7 +29,7 @@ async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_e
     stays.hears_users(1).await;
     let took = killed.elapsed();
     println!("gone after {took:?}");
-    assert!(took < Duration::from_secs(2), "gone after {took:?}");
+    assert!(took < Duration::from_secs(4), "gone after {took:?}");
 
     for client in moves {
         client.ended().await;
@@ -67,13 +67,13 @@ async fn who_says_goodbye_is_gone_at_once_and_so_is_a_server_that_is_stopped() {
 #[tokio::test]
 async fn heartbeats_keep_a_quiet_server_in_the_total() {
     let redis = RedisServer::start().await;
-    let flags = ["--redis-heartbeat", "0.3"];
+    let flags = ["--redis-heartbeat", "1"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
     let mut one = Client::join(&a.url()).await;
     let _two = Client::join(&b.url()).await;
     one.hears_users(2).await;
     // Longer than several leases.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(one.told().users, 2);
     assert!(http(b.address, READYZ).await.ends_with("ready\n"));
 }

@@ -124,9 +124,7 @@ async fn a_server_that_says_something_else_is_one_sentence() {
 
 #[tokio::test]
 async fn a_refused_connection_is_one_sentence() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let url = format!("ws://127.0.0.1:{}", testing::free_port());
     let output = run(EXE, &[&url], "Ada\n").await;
     failed(
         &output,

@@ -10,7 +10,7 @@ async fn greets(server: &Program) {
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("Ada").await;
     assert_eq!(peer.text().await, "Hello Ada!");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 /// Opens 200 connections and runs `visit` on each at once, with a healthy client in between.
@@ -63,7 +63,7 @@ async fn two_hundred_that_say_nothing_or_little_are_let_go_in_time_and_cost_litt
             raw.rest().await
         };
         assert_eq!(held.await, b"");
-        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     };
     let cost_of_little = cost(&server, trickle).await;
     eprintln!("silent: {cost_of_silence} KiB, a byte at a time: {cost_of_little} KiB");
@@ -203,7 +203,7 @@ async fn who_stays_after_an_answer_is_let_go_within_open_timeout_without_a_line_
     let began = Instant::now();
     let next = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     while !http(server.address, next).await.starts_with("HTTP/1.1 200 ") {
-        assert!(began.elapsed() < Duration::from_secs(3), "it is held still");
+        assert!(began.elapsed() < Duration::from_secs(10), "it is held still");
     }
     assert_eq!(server.log(), "");
     drop(stays);

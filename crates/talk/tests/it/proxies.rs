@@ -4,17 +4,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use futures_util::{SinkExt, StreamExt};
-use testing::soon;
-use tokio::net::{TcpListener, TcpStream};
+use testing::{free_port, soon};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tungstenite::Message;
 
 use crate::{EXE, accept, ended, listen};
-
-/// A port that nobody listens on. The proxies cannot be told to choose one.
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
 
 /// Starts a proxy and waits until it listens; `None`, visibly, where it is not installed.
 async fn start(name: &str, arguments: &[&str], port: u16) -> Option<Child> {
@@ -37,7 +32,7 @@ async fn start(name: &str, arguments: &[&str], port: u16) -> Option<Child> {
 }
 
 async fn tinyproxy() -> Option<(Child, u16)> {
-    let port = free_port().await;
+    let port = free_port();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join(format!("tinyproxy-{port}.conf"));
     let rules = format!("Port {port}\nListen 127.0.0.1\nBasicAuth ada secret\nMaxClients 10\n");
@@ -47,7 +42,7 @@ async fn tinyproxy() -> Option<(Child, u16)> {
 }
 
 async fn microsocks() -> Option<(Child, u16)> {
-    let port = free_port().await;
+    let port = free_port();
     let arguments = ["-i", "127.0.0.1", "-p", &port.to_string(), "-u", "ada", "-P", "secret"];
     Some((start("microsocks", &arguments, port).await?, port))
 }
@@ -94,7 +89,7 @@ async fn a_conversation_goes_through_a_real_proxy() {
 #[tokio::test]
 async fn a_real_proxy_that_refuses_is_one_sentence() {
     for (_proxy, port, scheme) in real().await {
-        let no_server = format!("ws://127.0.0.1:{}", free_port().await);
+        let no_server = format!("ws://127.0.0.1:{}", free_port());
         let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
         let stranger = format!("{scheme}://eve:guess@127.0.0.1:{port}");
         for (proxy, says) in [(proxy, "onnect to"), (stranger, "wants another login")] {

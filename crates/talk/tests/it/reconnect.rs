@@ -1,17 +1,18 @@
 //! A server that goes and comes back.
 
 use futures_util::{SinkExt, StreamExt};
-use testing::soon;
+use testing::{free_port, soon};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tungstenite::Message;
 
-use crate::{accept, listen, start};
+use crate::{accept, start};
 
 #[tokio::test]
 async fn it_comes_back_after_a_kill_and_says_each_try() {
-    let (listener, url) = listen().await;
-    let address = listener.local_addr().unwrap();
+    let address = ("127.0.0.1", free_port());
+    let listener = TcpListener::bind(address).await.unwrap();
+    let url = format!("ws://127.0.0.1:{}", address.1);
     let mut talk = start(&[&url, "--reconnect", "--wait", "0"]);
     let mut input = talk.stdin.take().unwrap();
     let mut said = BufReader::new(talk.stderr.take().unwrap()).lines();

@@ -1,9 +1,8 @@
 // The client of asyncio_client.py once more, on Node ws.
 //
-//     node node_client.cjs URL [--ca PEM] [--mute]
+//     node node_client.cjs URL [--ca PEM]
 //
-// Its lines on stdin and stdout are those of asyncio_client.py; besides, it tells each
-// ping of the server as {"ping": true}. With --mute it does not answer them.
+// Its lines on stdin and stdout are those of python_client.py.
 
 const fs = require("node:fs");
 const readline = require("node:readline");
@@ -12,7 +11,7 @@ const WebSocket = require("ws");
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { ca: { type: "string" }, mute: { type: "boolean" } },
+  options: { ca: { type: "string" } },
 });
 
 const tell = (event) => console.log(JSON.stringify(event));
@@ -20,7 +19,6 @@ const tell = (event) => console.log(JSON.stringify(event));
 const websocket = new WebSocket(positionals[0], {
   // A `ca` takes the place of Node's own authorities.
   ca: values.ca && fs.readFileSync(values.ca),
-  autoPong: !values.mute,
 });
 
 let opened = false;
@@ -40,7 +38,6 @@ websocket.on("open", () => {
 websocket.on("message", (data, isBinary) =>
   tell(isBinary ? { binary: data.toString("hex") } : { text: data.toString() }),
 );
-websocket.on("ping", () => tell({ ping: true }));
 websocket.on("pong", () => tell({ pong: true }));
 websocket.on("error", (error) => {
   if (!opened) tell({ failed: `${error.code}: ${error.message}` });

@@ -43,7 +43,7 @@ async def main(tls, linger, impatient):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls)
     # One address only: a client that was given `localhost` has to find it.
-    pings = {"ping_interval": 0.3, "ping_timeout": 1} if impatient else {}
+    pings = {"ping_interval": 0.3, "ping_timeout": 3} if impatient else {}
     async with websockets.serve(hello, "127.0.0.1", 0, ssl=context, **pings) as server:
         port = server.sockets[0].getsockname()[1]
         say(f"listening on {'wss' if tls else 'ws'}://127.0.0.1:{port}")

@@ -1,10 +1,11 @@
 """A WebSocket client on Python websockets that does what it is told, line by line.
 
-    python asyncio_client.py URL [--ca PEM]
+    python python_client.py URL [--ca PEM] [--threads]
 
 It is written to the part of the API that websockets 10.4 and the newest release share,
 `websockets.connect`: under 10.4 that is the original implementation, under the newest
-release the one that took its place. All three clients in this folder speak alike:
+release the one that took its place; with --threads it is the newest release's other API.
+Both clients in this folder speak alike:
 
     stdin   {"text": …}  {"binary": …}  {"ping": true}  {"close": true}
     stdout  {"open": true}  {"text": …}  {"binary": …}  {"pong": true}
@@ -24,12 +25,38 @@ def tell(**event):
     print(json.dumps(event), flush=True)
 
 
+class Threads:
+    """A connection of the threads API, each call of which waits in a thread."""
+
+    def __init__(self, websocket):
+        self.websocket = websocket
+
+    def __getattr__(self, name):
+        return lambda *arguments: asyncio.to_thread(getattr(self.websocket, name), *arguments)
+
+    async def ping(self):
+        return asyncio.to_thread((await asyncio.to_thread(self.websocket.ping)).wait)
+
+    @property
+    def close_code(self):
+        return self.websocket.close_code
+
+
+async def connect(url, ca, threads):
+    # With a `cafile` this context trusts that file alone, else the system's authorities.
+    # The host name is checked either way.
+    context = ssl.create_default_context(cafile=ca) if url.startswith("wss:") else None
+    if not threads:
+        return await websockets.connect(url, ssl=context)
+    from websockets.sync.client import connect
+
+    return Threads(await asyncio.to_thread(connect, url, ssl=context))
+
+
 async def obey(websocket):
     """Carry out what comes on stdin; its end closes the connection."""
     commands = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
-    )
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     async for line in commands:
         command = json.loads(line)
         if "text" in command:
@@ -44,25 +71,19 @@ async def obey(websocket):
     await websocket.close()
 
 
-async def main(url, ca):
-    # With a `cafile` this context trusts that file alone, else the system's authorities.
-    # The host name is checked either way.
-    context = ssl.create_default_context(cafile=ca) if url.startswith("wss:") else None
+async def main(url, ca, threads):
     try:
-        websocket = await websockets.connect(url, ssl=context)
+        websocket = await connect(url, ca, threads)
     except Exception as error:
         return tell(failed=f"{type(error).__name__}: {error}")
     tell(open=True)
     commands = asyncio.create_task(obey(websocket))
     try:
-        async for message in websocket:
-            if isinstance(message, str):
-                tell(text=message)
-            else:
-                tell(binary=message.hex())
+        while True:
+            message = await websocket.recv()
+            tell(**({"text": message} if isinstance(message, str) else {"binary": message.hex()}))
     except websockets.ConnectionClosed:
-        pass
-    tell(closed=websocket.close_code)
+        tell(closed=websocket.close_code)
     commands.cancel()
 
 
@@ -70,4 +91,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("--ca")
+    parser.add_argument("--threads", action="store_true")
     asyncio.run(main(**vars(parser.parse_args())))
