@@ -42,6 +42,7 @@ const MAX_LINE: usize = 8 << 10;
 /// The connection's, when the peer resets it.
 pub(super) async fn open<S>(
     stream: &mut S,
+    peer: SocketAddr,
     server: &Server,
     admit: impl Fn(&HeaderMap) -> (SocketAddr, Option<Refusal>),
 ) -> io::Result<Option<(Request, Bytes)>>
@@ -53,9 +54,13 @@ where
         let (client, refusal) = admit(request.headers());
         let has_body = !request.body().is_end_stream();
         let mut request = Request::new(request.map(|_body| ()), client);
-        // What is logged of it is about the client, not about a proxy that hands it on.
-        let span = info_span!(parent: None, "connection", peer = %client);
-        let answer = || span.in_scope(|| answer(&mut request, has_body, server, refusal));
+        let mut answer = || answer(&mut request, has_body, server, refusal);
+        let answer = || match client == peer {
+            // A second span at a time would cost every connection memory: 100 bytes.
+            true => answer(),
+            // What is logged of it is about the client, not about the proxy that hands it on.
+            false => info_span!(parent: None, "connection", peer = %client).in_scope(answer),
+        };
         // The program has a say in it, and may panic.
         let mut response = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
             respond(StatusCode::INTERNAL_SERVER_ERROR, "The server met an error.")

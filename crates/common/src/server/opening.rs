@@ -89,7 +89,7 @@ impl Opening {
                 stream.write_all(needs_tls().as_bytes()).await?;
                 None
             } else {
-                http::open(&mut stream, &self.server, admit).await?
+                http::open(&mut stream, peer, &self.server, admit).await?
             };
             Ok(Some((stream, switched)))
         };
