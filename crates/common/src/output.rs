@@ -16,9 +16,12 @@ const WAITING: usize = 1 << 20;
 const END: Duration = Duration::from_secs(1);
 
 /// How long a line waits for those that follow it: where a thousand conversations a second are
-/// printed, the thread is woken for twenty lines rather than for each. Both outputs wait as long,
-/// so that on a terminal a log line comes after the lines before it.
+/// printed, the thread is woken for twenty lines rather than for each.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// How long a log line waits for the lines before it, so that on a terminal it comes after them
+/// also where the machine is busy. Whoever does not read stdout delays the log by no more.
+const ORDER: Duration = Duration::from_millis(100);
 
 static STDOUT: OnceLock<Output> = OnceLock::new();
 static STDERR: OnceLock<Output> = OnceLock::new();
@@ -41,28 +44,34 @@ struct Lines {
 }
 
 pub(crate) fn stdout() -> &'static Output {
-    STDOUT.get_or_init(|| Output::new(&STDOUT, io::stdout()))
+    STDOUT.get_or_init(|| Output::new(&STDOUT, io::stdout(), None))
 }
 
 pub(crate) fn stderr() -> &'static Output {
-    STDERR.get_or_init(|| Output::new(&STDERR, io::stderr()))
+    STDERR.get_or_init(|| Output::new(&STDERR, io::stderr(), Some(&STDOUT)))
 }
 
 /// Waits until everything is written, for a second at most.
 pub(crate) fn finish() {
     for output in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
-        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
-        _ = output.changed.wait_timeout_while(output.lock(), END, unwritten);
+        output.written(END);
     }
 }
 
 impl Output {
-    fn new(this: &'static OnceLock<Self>, mut stream: impl Write + Send + 'static) -> Self {
+    fn new(
+        this: &'static OnceLock<Self>,
+        mut stream: impl Write + Send + 'static,
+        after: Option<&'static OnceLock<Self>>,
+    ) -> Self {
         thread::spawn(move || {
             let output = this.wait();
             loop {
                 output.wait_for_a_line();
                 thread::sleep(GATHER);
+                if let Some(first) = after.and_then(OnceLock::get) {
+                    first.written(ORDER);
+                }
                 let batch = output.take();
                 // Nobody may be there to read it any more.
                 _ = stream.write_all(&batch).and_then(|()| stream.flush());
@@ -71,6 +80,12 @@ impl Output {
             }
         });
         Self::default()
+    }
+
+    /// Waits until everything is written, but no longer than this.
+    fn written(&self, limit: Duration) {
+        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
+        _ = self.changed.wait_timeout_while(self.lock(), limit, unwritten);
     }
 
     fn wait_for_a_line(&self) {
