@@ -18,9 +18,12 @@ const WAITING: usize = 1 << 20;
 const END: Duration = Duration::from_secs(1);
 
 /// How long a line waits for those that follow it: where a thousand conversations a second are
-/// printed, the thread is woken for twenty lines rather than for each. Both outputs wait as long,
-/// so that on a terminal a log line comes after the lines before it.
+/// printed, the thread is woken for twenty lines rather than for each.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// How long a log line waits for the lines before it, so that on a terminal it comes after them
+/// also where the machine is busy. Whoever does not read stdout delays the log by no more.
+const ORDER: Duration = Duration::from_millis(100);
 
 static STDOUT: OnceLock<Output> = OnceLock::new();
 static STDERR: OnceLock<Output> = OnceLock::new();
@@ -41,30 +44,36 @@ struct Lines {
 }
 
 pub(crate) fn stdout() -> &'static Output {
-    STDOUT.get_or_init(|| Output::new(&STDOUT, io::stdout()))
+    STDOUT.get_or_init(|| Output::new(&STDOUT, io::stdout(), None))
 }
 
 pub(crate) fn stderr() -> &'static Output {
-    STDERR.get_or_init(|| Output::new(&STDERR, io::stderr()))
+    STDERR.get_or_init(|| Output::new(&STDERR, io::stderr(), Some(&STDOUT)))
 }
 
 /// Waits until everything on both is written, for a second at most.
 pub(crate) fn finish() {
     let end = Instant::now() + END;
     for output in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
-        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
-        _ = output.changed.wait_while_until(&mut output.lines.lock(), unwritten, end);
+        output.written(end);
     }
 }
 
 impl Output {
-    fn new(this: &'static OnceLock<Self>, mut stream: impl Write + Send + 'static) -> Self {
+    fn new(
+        this: &'static OnceLock<Self>,
+        mut stream: impl Write + Send + 'static,
+        after: Option<&'static OnceLock<Self>>,
+    ) -> Self {
         thread::spawn(move || {
             let output = this.wait();
             loop {
                 let nothing = |lines: &mut Lines| lines.waiting.is_empty();
                 output.changed.wait_while(&mut output.lines.lock(), nothing);
                 thread::sleep(GATHER);
+                if let Some(first) = after.and_then(OnceLock::get) {
+                    first.written(Instant::now() + ORDER);
+                }
                 let batch = output.take();
                 // Nobody may be there to read it any more.
                 _ = stream.write_all(&batch).and_then(|()| stream.flush());
@@ -73,6 +82,12 @@ impl Output {
             }
         });
         Self::default()
+    }
+
+    /// Waits until everything is written, or it is that late.
+    fn written(&self, end: Instant) {
+        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
+        _ = self.changed.wait_while_until(&mut self.lines.lock(), unwritten, end);
     }
 
     fn take(&self) -> Vec<u8> {

@@ -85,6 +85,17 @@ impl Program {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// What it wrote to stderr as soon as that is so many lines: the last may be on their way.
+    pub async fn log_of(&self, lines: usize) -> String {
+        let written = async {
+            while self.log().lines().count() < lines {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        soon("the log", written).await;
+        self.log()
+    }
+
     /// Waits until stderr has `text`.
     pub async fn logged(&self, text: &str) {
         let seen = async {
