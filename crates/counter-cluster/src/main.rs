@@ -14,7 +14,6 @@ mod flags;
 mod node;
 mod update;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{field::display, info};
 use tungstenite::Message;
 
 use crate::click::Click;
@@ -41,7 +40,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 async fn counter(
     socket: &mut Socket,
-    peer: SocketAddr,
     counter: Arc<Fanout<Counter>>,
     to_redis: mpsc::Sender<Click>,
 ) -> Result<()> {
@@ -61,7 +59,7 @@ async fn counter(
                     // Changes are made in Redis. This user hears of it as everyone does.
                     Ok(action) => to_redis.send(Click { action, refused: refused.clone() }).await?,
                     Err(message) => {
-                        info!(%peer, "refused: {message}");
+                        info!(peer = socket.remote_address().map(display), "refused: {message}");
                         refuse(socket, message).await?;
                     }
                 }
@@ -87,10 +85,7 @@ async fn run() -> Result<()> {
     let looked_at = shared.clone();
     let server = Server::new(flags.server).page(PAGE).ready(move || looked_at.read(Counter::ready));
     server
-        .serve(move |socket, request| {
-            let peer = request.remote_address();
-            Box::pin(counter(socket, peer, shared.clone(), to_redis.clone()))
-        })
+        .serve(move |socket, _| Box::pin(counter(socket, shared.clone(), to_redis.clone())))
         .await?;
     // Rather than let the others wait for the end of this server's lease
     drop(leave);

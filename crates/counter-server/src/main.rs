@@ -5,7 +5,6 @@
 
 mod counter;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,18 +13,14 @@ use common::fanout::Fanout;
 use common::{Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
-use tracing::info;
+use tracing::{field::display, info};
 use tungstenite::Message;
 
 use crate::counter::Counter;
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
-async fn counter(
-    socket: &mut Socket,
-    peer: SocketAddr,
-    counter: Arc<Fanout<Counter>>,
-) -> Result<()> {
+async fn counter(socket: &mut Socket, counter: Arc<Fanout<Counter>>) -> Result<()> {
     // Register user; it is unregistered when this is dropped, however the conversation ends.
     let mut user = counter.subscribe();
     // Send users and state to user
@@ -39,7 +34,7 @@ async fn counter(
                 let done = Action::from_json(&message.into_data())
                     .and_then(|action| counter.change(|counter, to_all| counter.apply(action, to_all)));
                 if let Err(message) = done {
-                    info!(%peer, "refused: {message}");
+                    info!(peer = socket.remote_address().map(display), "refused: {message}");
                     socket.send(Message::text(Event::Error { message }.to_json())).await?;
                 }
             }
@@ -57,9 +52,5 @@ async fn main() -> ExitCode {
     let server = server.allow_null_origin();
     let shared = Fanout::new(Counter::default());
 
-    let serving = server.serve(move |socket, request| {
-        Box::pin(counter(socket, request.remote_address(), shared.clone()))
-    });
-
-    common::report(serving.await)
+    common::report(server.serve(move |socket, _| Box::pin(counter(socket, shared.clone()))).await)
 }

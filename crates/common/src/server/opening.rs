@@ -96,7 +96,8 @@ impl Opening {
         match timeout_at(deadline, opening).await {
             Ok(Ok(Some((stream, Some((request, behind)))))) => {
                 let (place, answered) = (place.into_inner(), answered.into_inner()?);
-                let socket = self.socket(stream, &behind);
+                let mut socket = self.socket(stream, &behind);
+                socket.client = (place.client != peer).then(|| Box::new(place.client));
                 return Some(Opened { socket, request, place, answered });
             }
             // Who was answered and stays all the same has done nothing wrong, but nobody waits

@@ -10,6 +10,7 @@
 //! in `sleep`.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,6 +49,8 @@ pub struct Keepalive<S> {
     wakes: Arc<Wakes>,
     /// How many messages came without a pause.
     in_a_row: u8,
+    /// Who is behind the proxy at the other end. Boxed, for most connections come without one.
+    pub(crate) client: Option<Box<SocketAddr>>,
 }
 
 /// A step of writing.
@@ -65,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keepalive<S> {
         pings: Pings,
     ) -> Self {
         let inner = Alive::new(WebSocket::new(stream, unread, role, config), pings);
-        Self { inner, wakes: Arc::new(Wakes::default()), in_a_row: 0 }
+        Self { inner, wakes: Arc::default(), in_a_row: 0, client: None }
     }
 
     /// Sends whole frames that are encoded already, past tungstenite: a server that tells many
@@ -136,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Keepalive<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { inner, wakes, in_a_row } = self.get_mut();
+        let Self { inner, wakes, in_a_row, .. } = self.get_mut();
         if *in_a_row == TURN {
             *in_a_row = 0;
             // Not `wake_by_ref`: a task that is always in line keeps the scheduler from looking

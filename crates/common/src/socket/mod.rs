@@ -22,6 +22,8 @@ mod wakes;
 mod websocket;
 mod wire;
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 
@@ -37,5 +39,19 @@ impl Socket {
     /// Whether the connection is TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         !matches!(self.get_ref(), MaybeTlsStream::Plain(_))
+    }
+
+    /// The address of the other end, for a log line; of a client behind a trusted proxy, its own.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        if let Some(client) = &self.client {
+            return Some(**client);
+        }
+        let stream = match self.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream,
+            #[cfg(feature = "tls")]
+            MaybeTlsStream::NativeTls(stream) => stream.get_ref().get_ref().get_ref(),
+            _ => return None,
+        };
+        stream.peer_addr().ok()
     }
 }
