@@ -25,7 +25,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tracing::{field::display, info};
+use tracing::info;
 use tungstenite::Message;
 
 use crate::click::Click;

@@ -13,7 +13,7 @@ use common::fanout::Fanout;
 use common::{Flags, Result, Server, Socket};
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
-use tracing::{field::display, info};
+use tracing::info;
 use tungstenite::Message;
 
 use crate::counter::Counter;

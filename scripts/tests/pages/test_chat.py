@@ -134,6 +134,14 @@ def test_nothing_is_lost_and_nothing_comes_twice_when_the_server_starts_again(br
     hears(fresh, "Ada: before", "Ada: meanwhile")
 
 
+def test_why_the_server_closed_is_said_until_the_link_is_back(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    chat.server.stop()
+    ada.shows(".notice", "The server said: the server shuts down")
+    chat.restart()
+    ada.connected(20).shows(".notice", "")
+
+
 def test_who_says_too_much_is_made_to_wait_and_all_of_it_arrives_in_order(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
     for n in range(12):
