@@ -158,7 +158,7 @@ struct ChatFlags {
     #[arg(long, value_name = "FOLDER", default_value = "chat-data")]
     data: PathBuf,
 
-    /// How many messages a second one may say
+    /// How many messages a second one may say; to come in counts as one
     #[arg(long, value_name = "MESSAGES", default_value = "5")]
     rate: NonZeroU32,
 
