@@ -87,16 +87,15 @@ impl Server {
     ) {
         let wait = self.flags.close_timeout.min(LONGEST_WAIT);
         self.origins.own = listeners.first().and_then(|first| self.own_origin(first).ok());
-        let shared = Arc::new(Shared::new(self, handler, stop));
+        let shared = Arc::new(Shared::new(self, handler));
         let refused = Arc::new(Mutex::new(VecDeque::new()));
         // Until the end: who comes while the server stops is told so.
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&refused)));
         }
-        shared.opening.stop.cancelled().await;
-        shared.opening.answered.close();
-        shared.closing.close();
+        stop.cancelled().await;
+        shared.stop();
         // First everyone is told, then the wait begins: with a `close_timeout` of 0, too.
         if timeout(TELL, shared.opening.answered.wait()).await.is_err() {
             warn!(
