@@ -51,8 +51,6 @@ pub fn report(result: Result<()>) -> ExitCode {
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // First the lines before it: the two outputs may be one terminal.
-            output::finish();
             _ = output::stderr().write_all(format!("{error}\n").as_bytes());
             ExitCode::FAILURE
         }

@@ -41,6 +41,10 @@ pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
             "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
              for none"
         ),
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => format!(
+            "{target} answered with a subprotocol that nobody asked for; ask for it if you know \
+             it, or tell who runs the server"
+        ),
         error => format!("{target} does not speak WebSocket ({error}); is it the right port?"),
     }
 }

@@ -127,7 +127,10 @@ pub(super) fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
 }
 
 /// The items of a header that is a comma-separated list.
-pub(super) fn items(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &str> {
+pub(super) fn items(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+) -> impl DoubleEndedIterator<Item = &str> {
     headers
         .get_all(name)
         .iter()

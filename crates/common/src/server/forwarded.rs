@@ -15,8 +15,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// unless the proxy told it. `peer` is whom the connection is from.
 pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> SocketAddr {
     let mut client = peer;
-    let hops: Vec<_> = items(headers, X_FORWARDED_FOR).collect();
-    let mut hops = hops.into_iter().rev();
+    let mut hops = items(headers, X_FORWARDED_FOR).rev();
     while is_trusted(client.ip(), trusted)
         // What is no address, `unknown` for example, ends the chain: the proxy that wrote it is
         // the last one known.

@@ -75,5 +75,6 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 fn is_key(key: &str) -> bool {
-    BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16)
+    // Encoded again, because several codes in a row would be decoded as one.
+    BASE64.decode(key.as_bytes()).is_ok_and(|k| k.len() == 16 && BASE64.encode(&k) == key)
 }

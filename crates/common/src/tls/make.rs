@@ -28,7 +28,12 @@ pub fn ensure(pem: &Path) -> Result<()> {
     if pem.exists() {
         return Ok(());
     }
-    match place(pem, |file| file.persist_noclobber(pem)) {
+    // A file system without links gets the rename.
+    let put = |file: NamedTempFile| match file.persist_noclobber(pem) {
+        Err(error) if !pem.exists() => error.file.persist(pem),
+        done => done,
+    };
+    match place(pem, put) {
         Ok(line) => tracing::info!("{line}"),
         Err(_) if pem.exists() => {}
         Err(error) => return Err(error),

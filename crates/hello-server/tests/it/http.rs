@@ -103,6 +103,7 @@ async fn an_upgrade_with_a_bad_key_without_connection_or_over_http_1_0_is_400() 
         (key, "Sec-WebSocket-Key: short"),
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB=="),
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAA!=="),
+        (key, "Sec-WebSocket-Key: AA==AAAAAAAAAAAAAAAAAAAA"),
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: x"),
         ("Connection: Upgrade", "Connection: close"),
         ("HTTP/1.1", "HTTP/1.0"),
