@@ -22,7 +22,7 @@ use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
-use tungstenite::http::{self, StatusCode, header};
+use tungstenite::http::{self, HeaderValue, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::metrics::{CLOSED, CONNECTIONS};
@@ -50,13 +50,14 @@ struct Chat {
 
 /// Looks at each request before it is answered: the page is for all, a room for who has a pass.
 fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
-    let has = |name| request.headers().contains_key(name);
-    let is_websocket = has(header::SEC_WEBSOCKET_KEY);
+    let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
     else {
         return is_websocket.then(|| respond(StatusCode::NOT_FOUND, "Rooms are at /rooms/NAME."));
     };
-    if !is_websocket && !has(header::AUTHORIZATION) {
+    // A proxy may have a login of its own, which is none of ours.
+    let asks = |value: &HeaderValue| value == "cookie" || value.as_bytes().starts_with(b"Bearer ");
+    if !is_websocket && !request.headers().get(header::AUTHORIZATION).is_some_and(asks) {
         return Some(html(PAGE.into()));
     }
     match chat.key.check(request) {
@@ -107,7 +108,7 @@ async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<
     let past = block_in_place(|| store.past(&pass.room, since))?;
     let last = store.last;
     let (mut user, greeting) = room.subscribe_with(|room, to_one| {
-        to_one.push(Event::Hello { name: &pass.name });
+        to_one.push(Event::Hello { name: &pass.name, number: last });
         past.into_iter().for_each(|message| to_one.push(message));
         to_one.push(room.who());
     });
@@ -201,10 +202,11 @@ async fn run() -> Result<()> {
         common::text::say(&invite(flags, &key, name)?);
         return Ok(());
     }
+    // This waits for the end of a server before this one, and so it comes first.
+    let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     if let Some(address) = flags.metrics {
         metrics::listen(address).await?;
     }
-    let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
     let chat = Arc::new(Chat { key, store, limiter });
     let door = Arc::clone(&chat);

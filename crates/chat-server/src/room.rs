@@ -29,8 +29,8 @@ const FORM: &str =
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event<'a> {
-    /// Welcome. This is your name.
-    Hello { name: &'a str },
+    /// Welcome. This is your name, and for who has no message yet, the number to come back with.
+    Hello { name: &'a str, number: i64 },
     /// Something is missing between what you have and what follows.
     Gap,
     /// `number` is the time in milliseconds since 1970, or one more than the number before.

@@ -41,13 +41,19 @@ const SCHEMA: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL
     CREATE INDEX IF NOT EXISTS by_room ON messages (room, number);";
 
 const NEWEST: &str =
-    "SELECT * FROM messages WHERE room = ? AND number >= ? ORDER BY number DESC LIMIT ?";
+    "SELECT * FROM messages WHERE room = ? AND number > ? ORDER BY number DESC LIMIT ?";
+
+/// A thousand at most, so that nobody waits for long when there was silence for a week.
+const FORGET: &str = "DELETE FROM messages WHERE number IN
+    (SELECT number FROM messages WHERE number < ? LIMIT 1000)";
 
 /// The file, and the rooms in use.
 pub struct Store {
     db: Connection,
-    /// The last number of any room.
+    /// The last number of any room, or the time of the start if there is none.
     pub last: i64,
+    /// Of an empty file nobody knows what was in it, up to this number.
+    unknown: i64,
     rooms: HashMap<String, Arc<Fanout<Room>>>,
 }
 
@@ -63,9 +69,11 @@ impl Store {
         db.execute_batch(SCHEMA).map_err(|error| {
             format!("cannot use {}: {error}; does another server?", path.display())
         })?;
-        let last =
-            db.query_row("SELECT ifnull(max(number), 0) FROM messages", [], |row| row.get(0))?;
-        Ok(Self { db, last, rooms: HashMap::new() })
+        let last: Option<_> =
+            db.query_row("SELECT max(number) FROM messages", [], |row| row.get(0))?;
+        let start = now() - 1;
+        let unknown = if last.is_none() { start } else { 0 };
+        Ok(Self { db, last: last.unwrap_or(start), unknown, rooms: HashMap::new() })
     }
 
     /// The room of this name. It is in use until the last one has dropped it.
@@ -86,26 +94,23 @@ impl Store {
         Ok(Arc::clone(room))
     }
 
-    /// What was said in a room: all that follows the message `since`, or a gap and the newest, if
-    /// that is not kept or too much follows it. For 0, who has none, the newest.
+    /// What was said in a room: all that follows the number `since`, or a gap and the newest, if
+    /// not all of that is kept, or it is too much. For 0, who was not here before, the newest.
     ///
     /// # Errors
     ///
     /// SQLite's.
     pub fn past(&self, room: &str, since: i64) -> Result<Vec<Message>> {
         let mut newest = self.db.prepare_cached(NEWEST)?;
-        // One more than one gets who comes back: the one that it has.
-        let limit = if since == 0 { SHOWN } else { MISSED + 1 };
-        let (from, limit) = (since.max(now() - KEPT), limit as i64);
+        let kept = self.unknown.max(now() - KEPT);
+        // Above the last: another server said so.
+        let from = if (kept..=self.last).contains(&since) { since } else { kept };
+        let limit = if since == 0 { SHOWN } else { MISSED + 1 } as i64;
         let rows = newest.query_map(params![room, from, limit], message)?;
         let mut past: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-        if past.last().is_some_and(|(number, _)| *number == since) {
-            past.pop();
-        } else {
+        if since != 0 && (from != since || past.len() > MISSED) {
             past.truncate(SHOWN);
-            if since != 0 {
-                past.push((0, Event::Gap.into()));
-            }
+            past.push((0, Event::Gap.into()));
         }
         Ok(past.into_iter().rev().map(|(_, message)| message).collect())
     }
@@ -121,7 +126,7 @@ impl Store {
         let (Pass { room: of, name, .. }, Said { id, text }) = (pass, said);
         // Also where the clock stands still, or goes back.
         let number = now().max(self.last + 1);
-        self.db.prepare_cached("DELETE FROM messages WHERE number < ?")?.execute([now() - KEPT])?;
+        self.db.prepare_cached(FORGET)?.execute([now() - KEPT])?;
         let write = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)";
         self.db.prepare_cached(write)?.execute(params![number, of, name, id, text])?;
         let read = "SELECT * FROM messages WHERE room = ? AND name = ? AND id = ?";

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from pages.browsers import MARKUP, until
+from programs import free_port
 from selenium.webdriver.common.keys import Keys
 
 REFUSED = re.compile(r"40[13]")  # A browser writes to its console what was refused.
@@ -62,7 +63,7 @@ def chat(program, binaries, tmp_path):
 
     class Chat:
         def __init__(self):
-            self.server = program("chat-server", "localhost:0", "--data", tmp_path / "chat")
+            self.server = program("chat-server", f"localhost:{free_port()}", "--data", tmp_path / "chat")
 
         def link(self, name, origin=None, room="lobby"):
             command = [binaries["chat-server"], "--data", tmp_path / "chat", "--invite", name, "--room", room]
@@ -190,7 +191,7 @@ def test_who_is_not_let_in_is_told_so(browser, chat):
     stranger = browser.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar")
     stranger.shows(".notice", "This room needs a pass that holds. Ask for another link.")
     stranger.shows(".status", "Not let in")
-    stranger.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar#forged")
+    stranger = browser.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar#forged")
     stranger.shows(".notice", "This room needs a pass that holds. Ask for another link.")
     stranger.open(f"http://127.0.0.1:{chat.server.port}/")
     stranger.shows(".notice", re.compile("need an invitation"))

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use crate::{Chat, event, greeting, line, next, now, say, texts};
 
 fn numbers(events: &[Value]) -> Vec<i64> {
-    events.iter().filter_map(|event| event["number"].as_i64()).collect()
+    let messages = events.iter().filter(|event| event["type"] == "message");
+    messages.filter_map(|event| event["number"].as_i64()).collect()
 }
 
 fn has_gap(events: &[Value]) -> bool {
@@ -59,6 +60,32 @@ async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() 
         assert_eq!((texts(&events), has_gap(&events)), (range(453, 502), true));
         chat.kill_and_restart().await;
     }
+}
+
+#[tokio::test]
+async fn who_left_a_room_in_which_nobody_had_spoken_misses_nothing_either() {
+    let chat = Chat::start(&["--rate", "1000"]).await;
+    let mut bob = chat.visit("lobby", "Bob").await;
+    let last = greeting(&mut bob).await[0]["number"].as_i64().unwrap();
+    bob.close().await;
+    let (_bob, events) = back(&chat, last).await;
+    assert_eq!((texts(&events), has_gap(&events)), (vec![], false));
+    say(&mut chat.visit("lobby", "Ada").await, 1, 60).await;
+    let (_bob, events) = back(&chat, last).await;
+    assert_eq!((texts(&events), has_gap(&events)), (range(1, 60), false));
+}
+
+#[tokio::test]
+async fn who_comes_back_to_a_server_that_lost_its_file_is_told_of_the_gap() {
+    let mut chat = Chat::start(&["--rate", "1000"]).await;
+    let last = say(&mut chat.visit("lobby", "Ada").await, 1, 2).await;
+    chat.server.kill().await;
+    for end in ["", "-wal", "-shm"] {
+        _ = std::fs::remove_file(chat.folder.join(format!("chat.db{end}")));
+    }
+    chat.kill_and_restart().await;
+    let (_bob, events) = back(&chat, last).await;
+    assert!(has_gap(&events), "{events:?}");
 }
 
 #[tokio::test]
