@@ -186,6 +186,32 @@ def test_the_token_leaves_the_address_and_no_script_can_read_the_cookie(browser,
     ada.open(f"http://localhost:{chat.server.port}/rooms/lobby").connected()
 
 
+def test_an_invitation_outlives_a_server_that_does_not_answer(browser, chat, link):
+    browser.expected = REFUSED
+    address = chat.link("Bob", f"http://127.0.0.1:{link.port}")
+    bob = browser.open(address.partition("#")[0])
+    bob.shows(".status", "Not let in")
+    link.cut()
+    bob.run("location = arguments[0]", address)
+    bob.shows(".status", re.compile("No answer|Connection lost"))
+    link.mend()
+    bob.connected(20).shows(".here", "1 here: Bob")
+
+
+def test_a_line_that_is_refused_waits_while_its_writer_writes_the_next(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    ada.run("""window.sent = 0;
+        const { send } = WebSocket.prototype;
+        WebSocket.prototype.send = function (data) { window.sent += 1; send.call(this, data); };""")
+    long = "x" * 1001
+    say(ada, long)
+    ada.run("document.querySelector('input').value = 'next'")
+    until("what was sent", lambda: ada.run("return window.sent"), lambda sent: sent > 7, 20)
+    assert ada.run("return document.querySelectorAll('.unsent li').length") == 1
+    ada.run("document.querySelector('input').value = ''")
+    until("what is given back", lambda: ada.run("return document.querySelector('input').value"), long)
+
+
 def test_who_is_not_let_in_is_told_so(browser, chat):
     browser.expected = REFUSED
     stranger = browser.open(f"http://127.0.0.1:{chat.server.port}/rooms/cellar")
