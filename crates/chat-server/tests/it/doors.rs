@@ -1,5 +1,5 @@
 use serde_json::json;
-use testing::{http, run};
+use testing::{http, run, soon};
 
 use crate::{Chat, EXE, event, greeting, line, next, now, sign};
 
@@ -206,14 +206,17 @@ async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_anothe
     assert_eq!(next(&mut there, "here").await["count"], 2);
     visitors.pop().unwrap().close().await;
     // The room goes with its visitor, once the server has noticed.
-    loop {
-        let mut peer = chat.visit("one-more", "Ada").await;
-        if let tungstenite::Message::Text(_) = peer.message().await {
-            peer.send(line(1, "made it")).await;
-            assert_eq!(next(&mut peer, "message").await["text"], "made it");
-            return;
+    let let_in = async {
+        loop {
+            let mut peer = chat.visit("one-more", "Ada").await;
+            if let tungstenite::Message::Text(_) = peer.message().await {
+                return peer;
+            }
         }
-    }
+    };
+    let mut peer = soon("a room", let_in).await;
+    peer.send(line(1, "made it")).await;
+    assert_eq!(next(&mut peer, "message").await["text"], "made it");
 }
 
 #[tokio::test]

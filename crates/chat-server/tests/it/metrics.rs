@@ -1,4 +1,4 @@
-use testing::http;
+use testing::{http, soon};
 
 use crate::{Chat, greeting, say};
 
@@ -18,15 +18,18 @@ async fn the_figures_are_at_an_address_of_their_own_and_nowhere_else() {
     }
     while let tungstenite::Message::Text(_) = junk.message().await {}
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let figures = loop {
-        // A peer sees the end of its conversation before it is counted.
-        let figures = http(free, request).await;
-        if figures.matches("chat_closed_total{").count() == 3
-            && figures.contains("_connections 1\n")
-        {
-            break figures;
+    let counted = async {
+        loop {
+            // A peer sees the end of its conversation before it is counted.
+            let figures = http(free, request).await;
+            if figures.matches("chat_closed_total{").count() == 3
+                && figures.contains("_connections 1\n")
+            {
+                break figures;
+            }
         }
     };
+    let figures = soon("the figures", counted).await;
     for figure in [
         "# TYPE chat_told_seconds histogram\n",
         "chat_messages_total 10\n",

@@ -66,18 +66,25 @@ async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end(
 #[cfg(unix)]
 #[tokio::test]
 async fn where_nobody_reads_either_output_the_end_waits_one_second_for_both() {
-    let (server, address) = start_with_a_full_stderr().await;
-    // More than a pipe holds.
-    for _ in 0..20 {
-        let mut peer = Peer::connect(&format!("ws://{address}")).await;
-        peer.send("x".repeat(100_000)).await;
-        assert_eq!(peer.text().await.len(), "Hello !".len() + 100_000);
-        assert_eq!(peer.closed().await.0, 1000);
+    let mut took = Vec::new();
+    // A machine may stand still for a second.
+    for _ in 0..3 {
+        let (server, address) = start_with_a_full_stderr().await;
+        // More than a pipe holds.
+        for _ in 0..20 {
+            let mut peer = Peer::connect(&format!("ws://{address}")).await;
+            peer.send("x".repeat(100_000)).await;
+            assert_eq!(peer.text().await.len(), "Hello !".len() + 100_000);
+            assert_eq!(peer.closed().await.0, 1000);
+        }
+        let began = std::time::Instant::now();
+        end(server).await;
+        took.push(began.elapsed().as_secs_f64());
+        if took.last().is_some_and(|took| (0.9..1.9).contains(took)) {
+            return;
+        }
     }
-    let began = std::time::Instant::now();
-    end(server).await;
-    let took = began.elapsed().as_secs_f64();
-    assert!((0.9..1.9).contains(&took), "{took} s");
+    panic!("{took:?} s");
 }
 
 #[tokio::test]
