@@ -146,6 +146,11 @@ async fn a_frame_that_claims_too_much_is_answered_with_1009_before_it_comes() {
     refused(1009, &[begun]).await;
 }
 
+/// What the allocator and a page of code that was not used before may add, in KiB. A fault would be
+/// `max_size` at least, which is 1 MiB.
+#[cfg(target_os = "linux")]
+const NOISE: u64 = 512;
+
 /// Runs `attack` beside an observer, and returns how much more memory the server had in use at
 /// the worst moment, in KiB.
 #[cfg(target_os = "linux")]
@@ -175,7 +180,7 @@ async fn a_frame_that_claims_2_to_the_40_bytes_costs_no_memory() {
     };
     let cost = cost(&server, attack).await;
     eprintln!("2^40 bytes: {cost} KiB");
-    assert!(cost < 64, "{cost} KiB");
+    assert!(cost < NOISE, "{cost} KiB");
 }
 
 #[cfg(target_os = "linux")]
@@ -191,7 +196,7 @@ async fn endless_small_fragments_cost_max_size_and_are_answered_with_1009() {
         };
         let cost = cost(&server, attack).await;
         eprintln!("fragments of {length}: {cost} KiB");
-        assert!(cost < 1024 + 64, "fragments of {length}: {cost} KiB");
+        assert!(cost < 1024 + NOISE, "fragments of {length}: {cost} KiB");
     }
 }
 
@@ -208,5 +213,5 @@ async fn endless_empty_fragments_cost_nothing_and_are_given_up_with_1011() {
     };
     let cost = cost(&server, attack).await;
     eprintln!("empty fragments: {cost} KiB");
-    assert!(cost < 64, "{cost} KiB");
+    assert!(cost < NOISE, "{cost} KiB");
 }
