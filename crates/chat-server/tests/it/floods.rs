@@ -1,5 +1,5 @@
 use serde_json::json;
-use testing::{Raw, frame, soon};
+use testing::{Peer, Raw, frame, soon};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -98,27 +98,35 @@ async fn next_text(peer: &mut testing::Peer) -> String {
     }
 }
 
+fn long() -> String {
+    "x".repeat(1000)
+}
+
+/// Says 10 MB, by the ids 0 to 9,999: until the buffers between us and a slow one are full, and the
+/// tape is past it. Returns the last number.
+async fn talk_much(ada: &mut Peer) -> i64 {
+    let mut last = 0;
+    for round in 0..100 {
+        for n in 0..100 {
+            ada.feed(line(round * 100 + n, &long())).await;
+        }
+        ada.flush().await;
+        for _ in 0..100 {
+            let number = next(ada, "message").await["number"].as_i64().unwrap();
+            assert!(number > last);
+            last = number;
+        }
+    }
+    last
+}
+
 #[tokio::test]
 async fn a_reader_that_stops_costs_the_others_nothing_and_is_told_of_its_gap() {
     let chat = Chat::start(&["--rate", "100000", "--ping-interval", "0"]).await;
     let mut slow = chat.visit("lobby", "Slow").await;
     greeting(&mut slow).await;
     let mut ada = chat.visit("lobby", "Ada").await;
-    greeting(&mut ada).await;
-    let text = "x".repeat(1000);
-    let mut last = 0;
-    // Until the buffers between us and the slow one are full, and the tape is past it: 10 MB.
-    for round in 0..100 {
-        for n in 0..100 {
-            ada.feed(line(round * 100 + n, &text)).await;
-        }
-        ada.flush().await;
-        for _ in 0..100 {
-            let number = next(&mut ada, "message").await["number"].as_i64().unwrap();
-            assert!(number > last);
-            last = number;
-        }
-    }
+    let last = talk_much(&mut ada).await;
     let (mut gaps, mut heard) = (0, 0);
     while heard < last {
         let event = event(&mut slow).await;
@@ -137,13 +145,8 @@ async fn who_says_again_what_it_has_not_heard_yet_hears_it_in_its_place() {
     let mut slow = chat.visit("lobby", "Ada").await;
     greeting(&mut slow).await;
     let mut ada = chat.visit("lobby", "Ada").await;
-    let text = "x".repeat(1000);
-    // Until the buffers between us and the slow one are full, and the tape is past it: 10 MB.
-    for n in 0..10_000 {
-        ada.send(line(n, &text)).await;
-        next(&mut ada, "message").await;
-    }
-    slow.send(line(9_999, &text)).await;
+    talk_much(&mut ada).await;
+    slow.send(line(9_999, &long())).await;
     ada.send(line(10_000, "and on")).await;
     let mut heard = 0;
     while heard < 10_000 {

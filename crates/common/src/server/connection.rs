@@ -1,7 +1,7 @@
 //! One connection's life, from its first byte to its last: the opening, the handler, the close.
 
 use std::future::poll_fn;
-use std::mem::replace;
+use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -66,11 +66,11 @@ impl<H: Handler> Shared<H> {
                 let call = AssertUnwindSafe(async { (self.handler)(&mut socket, request).await });
                 let mut conversation = pin!(call.catch_unwind());
                 let mut stopped = pin!(self.opening.stop.cancelled());
-                let (mut waits, closing) = (false, &self.closing);
+                let (mut first, closing) = (true, &self.closing);
                 poll_fn(move |cx| {
                     // To look takes two locks that all connections share: once, and when it is
                     // time. At each wake it was a tenth of what we spend on a delivery.
-                    let looks = !replace(&mut waits, true) || closing.is_closed();
+                    let looks = take(&mut first) || closing.is_closed();
                     match looks && stopped.as_mut().poll(cx).is_ready() {
                         true => Poll::Ready(None),
                         false => conversation.as_mut().poll(cx).map(Some),
