@@ -1,7 +1,7 @@
 // How this crate's server is started, with a Redis of its own.
 
 #[path = "../redis/redis_server.rs"]
-#[allow(dead_code, reason = "the tests of many servers treat it worse")]
+#[allow(dead_code, reason = "only the tests of many servers use all of it")]
 mod redis_server;
 
 const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
@@ -9,7 +9,7 @@ const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 /// Whether it is one of the two whose original is opened as a file.
 const LETS_IN_FILES: bool = false;
 
-/// A running server, and the Redis that lives as long.
+/// A running server, and its Redis, which is killed with it.
 struct Server {
     program: testing::Program,
     _redis: redis_server::RedisServer,

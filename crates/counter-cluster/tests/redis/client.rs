@@ -5,22 +5,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tungstenite::Message;
 
-/// What a client was told since it connected.
+/// Everything that a client has received since it connected.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct Received {
     pub users: u64,
     /// All values, in order.
     pub values: Vec<i64>,
-    /// The sentences of all error events, in order.
+    /// The messages of all `error` events, in order.
     pub errors: Vec<String>,
 }
 
-impl Told {
+impl Received {
     pub fn value(&self) -> i64 {
         *self.values.last().unwrap()
     }
 
-    /// How many error events say this.
+    /// How many `error` events contain this text.
     pub fn count(&self, part: &str) -> usize {
         self.errors.iter().filter(|error| error.contains(part)).count()
     }
@@ -28,45 +28,45 @@ impl Told {
 
 /// A client in a task of its own, which fails when the server closes the connection.
 pub struct Client {
-    told: watch::Receiver<Told>,
+    received: watch::Receiver<Received>,
     clicks: mpsc::UnboundedSender<&'static str>,
     task: JoinHandle<()>,
 }
 
 impl Client {
-    /// Connects and hears the first two messages.
+    /// Connects and receives the first two messages.
     pub async fn join(url: &str) -> Self {
         let mut peer = Peer::connect(url).await;
-        let mut now = Told::default();
+        let mut at_start = Received::default();
         let first = [peer.text().await, peer.text().await];
         assert!(first[0].contains("users") && first[1].contains("state"), "{first:?}");
-        first.iter().for_each(|text| now.hear(text));
-        let (teller, told) = watch::channel(now);
-        let (clicks, mut orders) = mpsc::unbounded_channel::<&str>();
+        first.iter().for_each(|text| at_start.apply(text));
+        let (sender, received) = watch::channel(at_start);
+        let (clicks, mut actions) = mpsc::unbounded_channel::<&str>();
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    action = orders.recv() => {
+                    action = actions.recv() => {
                         let Some(action) = action else { return };
                         let click = format!(r#"{{"action":"{action}"}}"#);
                         peer.0.send(Message::text(click)).await.unwrap();
                     }
                     message = peer.0.next() => match message {
-                        Some(Ok(Message::Text(text))) => teller.send_modify(|told| told.hear(&text)),
+                        Some(Ok(Message::Text(text))) => sender.send_modify(|received| received.apply(&text)),
                         Some(Ok(Message::Ping(_))) => {}
-                        other => panic!("{other:?} after {:?}", teller.borrow()),
+                        other => panic!("{other:?} after {:?}", sender.borrow()),
                     },
                 }
             }
         });
-        Self { told, clicks, task }
+        Self { received, clicks, task }
     }
 
-    pub fn told(&self) -> Told {
-        self.told.borrow().clone()
+    pub fn received(&self) -> Received {
+        self.received.borrow().clone()
     }
 
-    /// Where its clicks go.
+    /// A sender for clicks of this client.
     pub fn clicker(&self) -> mpsc::UnboundedSender<&'static str> {
         self.clicks.clone()
     }
@@ -75,24 +75,24 @@ impl Client {
         self.clicks.send(action).unwrap();
     }
 
-    /// Waits until it was told what `is` looks for.
-    pub async fn hears(&mut self, what: &str, is: impl FnMut(&Told) -> bool) {
-        if soon(what, self.told.wait_for(is)).await.is_err() {
+    /// Waits until `is` returns true for the events that the client has received.
+    pub async fn wait_until(&mut self, what: &str, is: impl FnMut(&Received) -> bool) {
+        if soon(what, self.received.wait_for(is)).await.is_err() {
             (&mut self.task).await.unwrap();
             panic!("the client was closed before {what}");
         }
     }
 
-    pub async fn hears_value(&mut self, value: i64) {
-        self.hears(&format!("{value}"), |told| told.value() == value).await;
+    pub async fn wait_for_value(&mut self, value: i64) {
+        self.wait_until(&format!("{value}"), |received| received.value() == value).await;
     }
 
-    pub async fn hears_users(&mut self, users: u64) {
-        self.hears(&format!("{users} users"), |told| told.users == users).await;
+    pub async fn wait_for_users(&mut self, users: u64) {
+        self.wait_until(&format!("{users} users"), |received| received.users == users).await;
     }
 
-    pub async fn hears_error(&mut self, part: &str) {
-        self.hears(part, |told| told.count(part) > 0).await;
+    pub async fn wait_for_error(&mut self, part: &str) {
+        self.wait_until(part, |received| received.count(part) > 0).await;
     }
 
     /// Waits until its connection has ended.
@@ -101,8 +101,8 @@ impl Client {
     }
 }
 
-impl Told {
-    fn hear(&mut self, text: &str) {
+impl Received {
+    fn apply(&mut self, text: &str) {
         let event: Value = serde_json::from_str(text).unwrap();
         match event["type"].as_str().unwrap() {
             "users" => self.users = event["count"].as_u64().unwrap(),

@@ -1,5 +1,5 @@
 //! Tests of many servers on one Redis: real servers, and a real `redis-server`, which is
-//! started anew for each test. `REDIS_SERVER` names another program, for example a Valkey.
+//! started for each test. `REDIS_SERVER` names another program, for example a Valkey.
 
 // Signals stop and end what the tests start; on other systems there is no redis-server either.
 #![cfg(unix)]
@@ -10,11 +10,11 @@
     reason = "in a test, a panic is a failure"
 )]
 
-/// Clients that remember what they heard.
+/// Clients that store all events that they receive.
 mod client;
 /// Redis comes back without its data, or with older data.
 mod losses;
-/// What goes wrong at the start, and rediss://.
+/// Errors at the start, and rediss://.
 mod opening;
 /// Redis is stopped, slow, cut off or killed.
 mod outages;
@@ -22,13 +22,13 @@ mod outages;
 mod proxies;
 /// An nginx or Caddy that the test starts.
 mod proxy;
-/// A Redis that the test starts and treats badly.
+/// A Redis that the test starts, stops and kills.
 mod redis_server;
-/// Redis says no: rights, memory, replicas.
+/// Redis refuses commands because of missing rights, a lack of memory, or its role as a replica.
 mod refusals;
 /// Several servers, one counter.
 mod sharing;
-/// Who is counted, and for how long.
+/// Which users are counted, and for how long.
 mod users;
 
 use testing::Program;
@@ -37,7 +37,7 @@ use crate::redis_server::RedisServer;
 
 const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
-/// A server on `redis`, one of those that share its counter.
+/// Starts a server that shares the counter in `redis` with others.
 async fn node(redis: &RedisServer, flags: &[&str]) -> Program {
     let url = redis.url();
     let args = [&["127.0.0.1:0", "--redis", url.as_str()], flags].concat();

@@ -11,7 +11,7 @@ use crate::{EXE, node, proxy};
 async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
     let redis = RedisServer::start_with(&["--save", "", "--requirepass", "secret"]).await;
     let closed = testing::free_port();
-    // One that accepts and says nothing.
+    // This port accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_port = silent.local_addr().unwrap().port();
     for (url, part) in [
@@ -60,10 +60,10 @@ async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
     let mut command = Command::new(EXE);
     command.arg("127.0.0.1:0").env("REDIS_URL", one.url());
     let server = testing::Program::start_command(&mut command).await;
-    Client::join(&server.url()).await.hears_value(11).await;
+    Client::join(&server.url()).await.wait_for_value(11).await;
     command.args(["--redis", &two.url()]);
     let server = testing::Program::start_command(&mut command).await;
-    Client::join(&server.url()).await.hears_value(22).await;
+    Client::join(&server.url()).await.wait_for_value(22).await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
     let encrypted = testing::Program::start_command(&mut command).await;
     let one = Client::join(&encrypted.url()).await;
     one.click("plus");
-    Client::join(&plain.url()).await.hears_value(1).await;
+    Client::join(&plain.url()).await.wait_for_value(1).await;
 
     let output = run(EXE, &["127.0.0.1:0", "--redis", &url], "").await;
     let said = String::from_utf8(output.stderr).unwrap();

@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 use testing::{Program, Signal, http, soon};
 
-use crate::client::{Client, Told};
-use crate::losses::LOST;
+use crate::client::{Client, Received};
+use crate::losses::LOST_DATA;
 use crate::node;
 use crate::redis_server::RedisServer;
 
@@ -13,36 +13,38 @@ pub const READYZ: &str = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
 async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_all_is_as_before() {
     let mut redis =
         RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let ([a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    let ([a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
 
     redis.kill().await;
     for client in [&mut one, &mut two] {
-        client.hears_error("the shared counter is unreachable; this value may be").await;
+        client.wait_for_error("the shared counter is unreachable; this value may be").await;
     }
     two.click("plus");
-    two.hears_error("the shared counter is unreachable; try again").await;
-    assert_eq!(one.told().errors.len(), 1);
+    two.wait_for_error("the shared counter is unreachable; try again").await;
+    assert_eq!(one.received().errors.len(), 1);
     let ready = http(a.address, READYZ).await;
-    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("Redis is away"), "{ready}");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("cannot use Redis"), "{ready}");
     let alive = http(a.address, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(alive.starts_with("HTTP/1.1 200 ") && alive.ends_with("ok\n"), "{alive}");
-    // A newcomer is told what there is to tell, and that it may be out of date.
+    // A new client receives the last known state, and an error that it may be out of date.
     let mut newcomer = Client::join(&a.url()).await;
-    assert_eq!(newcomer.told().value(), 3);
-    newcomer.hears_error("unreachable").await;
+    assert_eq!(newcomer.received().value(), 3);
+    newcomer.wait_for_error("unreachable").await;
 
     redis.restart().await;
     let back = Instant::now();
     for client in [&mut one, &mut two, &mut newcomer] {
-        client.hears("the state once more", |told| told.values.ends_with(&[3, 3])).await;
-        client.hears_users(3).await;
+        client
+            .wait_until("the state once more", |received| received.values.ends_with(&[3, 3]))
+            .await;
+        client.wait_for_users(3).await;
     }
     println!("seen after {:?}", back.elapsed());
     assert!(back.elapsed() < Duration::from_secs(2), "seen after {:?}", back.elapsed());
     two.click("plus");
-    one.hears_value(4).await;
+    one.wait_for_value(4).await;
     assert!(http(a.address, READYZ).await.ends_with("ready\n"));
-    assert!(!a.log().contains(LOST), "{}", a.log());
+    assert!(!a.log().contains(LOST_DATA), "{}", a.log());
 }
 
 #[tokio::test]
@@ -53,10 +55,10 @@ async fn a_server_gives_up_its_connection_before_it_asks_for_another() {
     let () = redis.command(&["CONFIG", "SET", "maxclients", "1"]).await;
     redis.signal(Signal::STOP);
     client.click("plus");
-    client.hears_error("out of date").await;
+    client.wait_for_error("out of date").await;
     redis.signal(Signal::CONT);
     let back = Instant::now();
-    client.hears("the way back", |told| told.values.len() > 1).await;
+    client.wait_until("the way back", |received| received.values.len() > 1).await;
     assert!(back.elapsed() < Duration::from_secs(2), "back after {:?}", back.elapsed());
 }
 
@@ -74,7 +76,7 @@ async fn a_server_is_stopped_as_quickly_while_redis_is_away_or_hangs() {
         let began = Instant::now();
         server.terminate();
         assert!(server.exit().await.success());
-        // What closing takes, and one call.
+        // This is the time to close the connections, and for one call.
         assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
     }
 }
@@ -84,7 +86,7 @@ async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
     let redis = RedisServer::start().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
-    let clicking = click_on(&clients, Duration::from_millis(5500));
+    let clicking = click_for(&clients, Duration::from_millis(5500));
     tokio::time::sleep(Duration::from_millis(1000)).await;
     redis.signal(Signal::STOP);
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -94,8 +96,11 @@ async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
     soon("a ready server", ready).await;
     assert!(back.elapsed() < Duration::from_secs(2), "ready after {:?}", back.elapsed());
     let clicks = clicking.await.unwrap();
-    let told = all_is_accounted_for(&redis, &clients, clicks).await;
-    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+    let received = assert_every_click_accounted(&redis, &clients, clicks).await;
+    assert!(
+        received.iter().all(|received| received.count("out of date") > 0),
+        "some client received no warning"
+    );
 }
 
 #[tokio::test]
@@ -103,15 +108,18 @@ async fn connections_to_redis_that_are_cut_again_and_again_lose_no_click_in_sile
     let redis = RedisServer::start().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
-    let clicking = click_on(&clients, Duration::from_secs(4));
+    let clicking = click_for(&clients, Duration::from_secs(4));
     while !clicking.is_finished() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         for kind in ["normal", "pubsub"] {
             let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", kind]).await;
         }
     }
-    let told = all_is_accounted_for(&redis, &clients, clicking.await.unwrap()).await;
-    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+    let received = assert_every_click_accounted(&redis, &clients, clicking.await.unwrap()).await;
+    assert!(
+        received.iter().all(|received| received.count("out of date") > 0),
+        "some client received no warning"
+    );
 }
 
 #[tokio::test]
@@ -119,33 +127,37 @@ async fn a_slow_redis_is_waited_for_and_one_that_is_too_slow_is_away() {
     let redis = RedisServer::start_for_debug().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
-    let clicking = click_on(&clients, Duration::from_secs(2));
+    let clicking = click_for(&clients, Duration::from_secs(2));
     for _ in 0..3 {
         let () = redis.command(&["DEBUG", "SLEEP", "0.3"]).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let clicks = clicking.await.unwrap();
-    let told = all_is_accounted_for(&redis, &clients, clicks).await;
-    assert!(told.iter().all(|told| told.errors.is_empty()), "{told:?}");
+    let received = assert_every_click_accounted(&redis, &clients, clicks).await;
+    assert!(received.iter().all(|received| received.errors.is_empty()), "{received:?}");
 
-    let clicking = click_on(&clients, Duration::from_millis(3500));
+    let clicking = click_for(&clients, Duration::from_millis(3500));
     let () = redis.command(&["DEBUG", "SLEEP", "2"]).await;
-    let told = all_is_accounted_for(&redis, &clients, clicks + clicking.await.unwrap()).await;
-    assert!(told.iter().all(|told| told.count("out of date") > 0), "nobody was told");
+    let received =
+        assert_every_click_accounted(&redis, &clients, clicks + clicking.await.unwrap()).await;
+    assert!(
+        received.iter().all(|received| received.count("out of date") > 0),
+        "some client received no warning"
+    );
 }
 
-/// Two servers and a client at each, all of which have heard `value`.
-pub async fn two_at(redis: &RedisServer, value: i64) -> ([Program; 2], [Client; 2]) {
+/// Two servers with one client each. Both clients have received `value`.
+pub async fn two_servers_at(redis: &RedisServer, value: i64) -> ([Program; 2], [Client; 2]) {
     let nodes = [node(redis, &[]).await, node(redis, &[]).await];
     let mut clients = [Client::join(&nodes[0].url()).await, Client::join(&nodes[1].url()).await];
     (0..value).for_each(|_| clients[0].click("plus"));
     for client in &mut clients {
-        client.hears_value(value).await;
+        client.wait_for_value(value).await;
     }
     (nodes, clients)
 }
 
-/// So many clients, spread over the servers.
+/// Connects `count` clients, spread over the servers.
 pub async fn clients(nodes: &[Program], count: usize) -> Vec<Client> {
     let mut clients = Vec::new();
     for n in 0..count {
@@ -154,8 +166,8 @@ pub async fn clients(nodes: &[Program], count: usize) -> Vec<Client> {
     clients
 }
 
-/// Every client clicks `plus` every few milliseconds for so long; returns how often in all.
-fn click_on(clients: &[Client], time: Duration) -> tokio::task::JoinHandle<usize> {
+/// Lets every client click `plus` every few milliseconds. Returns the total number of clicks.
+fn click_for(clients: &[Client], time: Duration) -> tokio::task::JoinHandle<usize> {
     let clicks: Vec<_> = clients.iter().map(Client::clicker).collect();
     tokio::spawn(async move {
         let (began, mut count) = (Instant::now(), 0);
@@ -170,25 +182,30 @@ fn click_on(clients: &[Client], time: Duration) -> tokio::task::JoinHandle<usize
     })
 }
 
-/// Every click was counted once, or its sender was told that it was not or may not have been; all
-/// agree on the value, and nobody saw one that went back.
-async fn all_is_accounted_for(redis: &RedisServer, clients: &[Client], clicks: usize) -> Vec<Told> {
+/// Checks that Redis counted every click once, or that its user received an error. Also checks that
+/// all clients agree on the value, and that no client received an older value after a newer one.
+async fn assert_every_click_accounted(
+    redis: &RedisServer,
+    clients: &[Client],
+    clicks: usize,
+) -> Vec<Received> {
     let settled = async {
         loop {
             let value = redis.value().await;
-            let told: Vec<_> = clients.iter().map(Client::told).collect();
-            let unknown: usize = told.iter().map(|told| told.count("nobody knows")).sum();
-            let refused: usize = told.iter().map(|told| told.count("try again")).sum();
+            let received: Vec<_> = clients.iter().map(Client::received).collect();
+            let unknown: usize =
+                received.iter().map(|received| received.count("may or may not")).sum();
+            let refused: usize = received.iter().map(|received| received.count("try again")).sum();
             let counted = value as usize;
-            if told.iter().all(|told| told.value() == value)
+            if received.iter().all(|received| received.value() == value)
                 && counted + refused + unknown >= clicks
             {
                 println!("{clicks} clicks, {value} counted, {refused} refused, {unknown} unknown");
                 assert!(counted + refused <= clicks, "a click was counted twice");
-                for told in &told {
-                    assert!(told.values.is_sorted(), "a value went back");
+                for received in &received {
+                    assert!(received.values.is_sorted(), "a value went back");
                 }
-                return told;
+                return received;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -206,11 +223,11 @@ async fn who_clicks_without_end_and_reads_nothing_while_redis_is_away_costs_no_m
     let server = node(&redis, &[]).await;
     let mut other = Client::join(&server.url()).await;
     redis.kill().await;
-    other.hears_error("out of date").await;
+    other.wait_for_error("out of date").await;
     let before = resident_kib(server.pid());
     let mut flooder = testing::Raw::open_narrow(server.address).await;
     let clicks = testing::frame(0x81, r#"{"action":"plus"}"#).repeat(1000);
-    // Until the server takes no more; a million at the most.
+    // Send until the server reads no more, but at most a million clicks.
     for _ in 0..1000 {
         let write = flooder.stream.write_all(&clicks);
         if tokio::time::timeout(Duration::from_millis(500), write).await.is_err() {
@@ -218,7 +235,7 @@ async fn who_clicks_without_end_and_reads_nothing_while_redis_is_away_costs_no_m
         }
     }
     other.click("plus");
-    other.hears_error("unreachable; try again").await;
+    other.wait_for_error("unreachable; try again").await;
     let grown = resident_kib(server.pid()).saturating_sub(before);
     println!("grown by {grown} KiB");
     assert!(grown < 4096, "grown by {grown} KiB");

@@ -14,9 +14,9 @@ use crate::node;
 use crate::proxy::Proxy;
 use crate::redis_server::RedisServer;
 
-/// Within this time a place that is free again must be found, and a server that is gone must be
-/// left out.
-const SOON: Duration = Duration::from_secs(5);
+/// The time limit for the proxy to find a server with a free connection slot, and to stop using a
+/// server that was killed.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(5);
 
 async fn two(redis: &RedisServer, flags: &[&str]) -> [Program; 2] {
     [node(redis, flags).await, node(redis, flags).await]
@@ -31,17 +31,17 @@ async fn behind_nginx_users_are_spread_and_share_the_counter_and_a_server_that_i
     let url = format!("ws://127.0.0.1:{}", nginx.port);
     let (mut one, mut two) = (Client::join(&url).await, Client::join(&url).await);
     for client in [&mut one, &mut two] {
-        client.hears_users(2).await;
+        client.wait_for_users(2).await;
     }
     let nodes: Vec<String> = redis.command(&["HVALS", "{counter}:nodes"]).await;
     assert!(nodes.iter().all(|node| node.starts_with("1 ")), "{nodes:?}");
     one.click("plus");
-    two.hears_value(1).await;
+    two.wait_for_value(1).await;
     servers[0].kill().await;
     for users in 2..=5 {
         let mut more = Client::join(&url).await;
-        more.hears_value(1).await;
-        more.hears("all", |told| told.users >= users).await;
+        more.wait_for_value(1).await;
+        more.wait_until("all", |received| received.users >= users).await;
         std::mem::forget(more);
     }
 }
@@ -62,14 +62,14 @@ async fn behind_nginx_a_place_that_is_free_again_is_found_at_once_after_all_serv
             peer.close().await;
         }
         let free = Instant::now();
-        let let_in = async {
+        let connect_when_ready = async {
             while connect_async(&url).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        soon("a place", let_in).await;
-        println!("let in after {:?}", free.elapsed());
-        assert!(free.elapsed() < SOON, "let in after {:?}", free.elapsed());
+        soon("a place", connect_when_ready).await;
+        println!("connected after {:?}", free.elapsed());
+        assert!(free.elapsed() < RECOVERY_LIMIT, "connected after {:?}", free.elapsed());
     }
 }
 
@@ -80,7 +80,7 @@ async fn behind_caddy_with_tls_users_share_the_counter_and_go_where_a_server_is_
     let (caddy, cert) = Proxy::caddy(&servers).await;
     let mut all = Vec::new();
     for _ in 0..4 {
-        all.push(let_in(&caddy, &cert).await);
+        all.push(connect_when_ready(&caddy, &cert).await);
     }
     let spread = async {
         let two_each = |nodes: Vec<String>| nodes.iter().all(|node| node.starts_with("2 "));
@@ -92,13 +92,13 @@ async fn behind_caddy_with_tls_users_share_the_counter_and_go_where_a_server_is_
     assert!(is_503(&refused), "{refused:?}");
     all.clear();
     let free = Instant::now();
-    let user = let_in(&caddy, &cert).await;
-    assert!(free.elapsed() < SOON, "let in after {:?}", free.elapsed());
+    let user = connect_when_ready(&caddy, &cert).await;
+    assert!(free.elapsed() < RECOVERY_LIMIT, "connected after {:?}", free.elapsed());
     drop(user);
     // One is gone.
     servers[1].kill().await;
     for _ in 0..2 {
-        all.push(let_in(&caddy, &cert).await);
+        all.push(connect_when_ready(&caddy, &cert).await);
     }
 }
 
@@ -118,8 +118,8 @@ async fn wss(caddy: &Proxy, cert: &Path) -> Result<Wss, Error> {
     Ok(soon("an answer of Caddy", connect).await?.0)
 }
 
-/// Tries until there is a place, and hears the first message.
-async fn let_in(caddy: &Proxy, cert: &Path) -> Wss {
+/// Tries until a server accepts the connection, and receives the first message.
+async fn connect_when_ready(caddy: &Proxy, cert: &Path) -> Wss {
     let tries = async {
         loop {
             match wss(caddy, cert).await {

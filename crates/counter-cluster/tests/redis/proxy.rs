@@ -33,7 +33,7 @@ impl Proxy {
         Self::start(command, "nginx-light", folder, port).await
     }
 
-    /// With a certificate of its own, which is returned.
+    /// Starts Caddy with a new certificate, and returns the certificate.
     pub async fn caddy(servers: &[Program; 2]) -> (Self, PathBuf) {
         let (folder, port) = (folder(), free_port());
         let [key, cert] = certificate(&folder);
@@ -76,7 +76,7 @@ impl Drop for Proxy {
     }
 }
 
-/// One of our configurations, for these servers and with other changes.
+/// One of our configuration files, with the addresses of these servers and with `changes`.
 fn configuration(name: &str, servers: &[Program; 2], changes: &[(&str, &str)]) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let mut text = std::fs::read_to_string(file).unwrap();
@@ -105,7 +105,7 @@ pub fn certificate(folder: &Path) -> [PathBuf; 2] {
     [key, cert]
 }
 
-/// A folder of its own for whom a test starts.
+/// Makes a new folder for a program that a test starts.
 pub fn folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = folder.join(format!("test-{:016x}", fastrand::u64(..)));

@@ -15,12 +15,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// One that keeps its data in memory only.
+    /// Starts a Redis that keeps its data in memory only.
     pub async fn start() -> Self {
         Self::start_with(&["--save", ""]).await
     }
 
-    /// One that obeys `DEBUG`. Before version 7 they all do, and do not know the flag.
+    /// Starts a Redis that allows `DEBUG`. Before version 7 every Redis does, and has no flag for it.
     pub async fn start_for_debug() -> Self {
         let version = std::process::Command::new(program()).arg("--version").output().unwrap();
         let version = String::from_utf8(version.stdout).unwrap();
@@ -30,7 +30,7 @@ impl RedisServer {
         }
     }
 
-    /// One with flags of its own.
+    /// Starts a Redis with these flags.
     pub async fn start_with(flags: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder.join(format!("redis-{:016x}", fastrand::u64(..)));
@@ -56,7 +56,7 @@ impl RedisServer {
         let answered = async {
             loop {
                 match self.try_command::<String>(&["PING"]).await {
-                    // One that asks for a password answers, too.
+                    // A Redis that asks for a password has answered, too.
                     Err(error) if !error.to_string().contains("NOAUTH") => {}
                     _ => return true,
                 }
@@ -82,7 +82,7 @@ impl RedisServer {
         redis::cmd(name).arg(arguments).query_async(&mut connection).await
     }
 
-    /// Puts what `DUMP` has returned in the place of a key.
+    /// Replaces the value of a key with a value that `DUMP` has returned.
     pub async fn restore(&self, key: &str, dump: &[u8]) {
         let client = Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -91,7 +91,7 @@ impl RedisServer {
         let () = command.query_async(&mut connection).await.unwrap();
     }
 
-    /// Becomes a replica of `master`, and waits until it has its data.
+    /// Makes this Redis a replica of `master`, and waits until it has the data of `master`.
     pub async fn replicates(&self, master: &Self) {
         let () = self.command(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]).await;
         let synced = async {
@@ -107,7 +107,7 @@ impl RedisServer {
         soon("the replica's data", synced).await;
     }
 
-    /// The value that it holds.
+    /// The value of the counter in this Redis.
     pub async fn value(&self) -> i64 {
         self.command::<Option<i64>>(&["HGET", "{counter}:counter", "value"]).await.unwrap_or(0)
     }
@@ -118,7 +118,7 @@ impl RedisServer {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Ends it without a word (SIGKILL).
+    /// Kills it with SIGKILL, so that it closes nothing.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }

@@ -4,10 +4,10 @@ use testing::{Signal, http, run};
 
 use crate::EXE;
 use crate::client::Client;
-use crate::outages::{READYZ, two_at};
+use crate::outages::{READYZ, two_servers_at};
 use crate::redis_server::RedisServer;
 
-/// What a user of Redis needs to share a counter: keys, channel and commands.
+/// The rights that a user of Redis needs to share a counter: keys, channel and commands.
 const RIGHTS: [&str; 13] = [
     "~{counter}:*",
     "&{counter}:updates:*",
@@ -33,9 +33,9 @@ async fn a_user_of_redis_needs_the_rights_that_are_listed_and_without_one_no_ser
     let server = testing::Program::start(EXE, &["127.0.0.1:0", "--redis", &url]).await;
     let mut one = Client::join(&server.url()).await;
     one.click("plus");
-    one.hears_value(1).await;
+    one.wait_for_value(1).await;
     for missing in RIGHTS {
-        // Whatever else was loaded is not the script that another server finds there.
+        // Another server must not find the script that the server above has loaded.
         let () = redis.command(&["SCRIPT", "FLUSH"]).await;
         let rights: Vec<_> = RIGHTS.into_iter().filter(|right| *right != missing).collect();
         let () = redis.command(&[&new_user[..], &rights].concat()).await;
@@ -61,28 +61,28 @@ async fn a_user_of_redis_needs_the_rights_that_are_listed_and_without_one_no_ser
 #[tokio::test]
 async fn a_right_that_is_taken_away_later_costs_no_click_that_is_not_told_of() {
     let redis = RedisServer::start().await;
-    let ([_a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    let ([_a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
     let () = redis.command(&["ACL", "SETUSER", "default", "-publish"]).await;
     one.click("plus");
-    one.hears_error("refused your click; try again").await;
-    one.hears_error("out of date").await;
+    one.wait_for_error("refused your click; try again").await;
+    one.wait_for_error("out of date").await;
     assert_eq!(redis.value().await, 3);
     let () = redis.command(&["ACL", "SETUSER", "default", "+publish"]).await;
-    one.hears("the state once more", |told| told.values.ends_with(&[3, 3])).await;
+    one.wait_until("the state once more", |received| received.values.ends_with(&[3, 3])).await;
     one.click("plus");
-    two.hears_value(4).await;
+    two.wait_for_value(4).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_is_full_refuses_clicks_until_it_has_room_and_who_clicked_may_try_again() {
     let redis = RedisServer::start().await;
-    let ([a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
+    let ([a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
     let () = redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     one.click("plus");
-    one.hears_error("refused your click; try again").await;
+    one.wait_for_error("refused your click; try again").await;
     two.click("plus");
-    two.hears_error("try again").await;
-    // It stays away as long as it is full: several tries to connect.
+    two.wait_for_error("try again").await;
+    // While Redis is full, every attempt to reconnect fails.
     let tries = Instant::now();
     while tries.elapsed() < Duration::from_secs(1) {
         let ready = http(a.address, READYZ).await;
@@ -90,28 +90,28 @@ async fn a_redis_that_is_full_refuses_clicks_until_it_has_room_and_who_clicked_m
     }
     let () = redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
     for client in [&mut one, &mut two] {
-        client.hears("the way back", |told| told.values.ends_with(&[3, 3])).await;
-        assert_eq!(client.told().count("out of date"), 1);
-        assert_eq!(client.told().count("nobody knows"), 0);
+        client.wait_until("the way back", |received| received.values.ends_with(&[3, 3])).await;
+        assert_eq!(client.received().count("out of date"), 1);
+        assert_eq!(client.received().count("may or may not"), 0);
     }
     one.click("plus");
-    two.hears_value(4).await;
+    two.wait_for_value(4).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_becomes_a_replica_refuses_clicks_until_it_is_a_master_again() {
     let (redis, other) = (RedisServer::start().await, RedisServer::start().await);
-    let ([_a, _b], [mut one, mut two]) = two_at(&redis, 3).await;
-    // The other one does not answer: the data stays as it is.
+    let ([_a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
+    // The other Redis does not answer, so the data does not change.
     other.signal(Signal::STOP);
     let () = redis.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
     one.click("plus");
-    one.hears_error("refused your click; try again").await;
+    one.wait_for_error("refused your click; try again").await;
     let () = redis.command(&["REPLICAOF", "NO", "ONE"]).await;
-    one.hears("the way back", |told| told.values.ends_with(&[3, 3])).await;
+    one.wait_until("the way back", |received| received.values.ends_with(&[3, 3])).await;
     two.click("plus");
     for client in [&mut one, &mut two] {
-        client.hears_value(4).await;
-        assert_eq!(client.told().count("nobody knows"), 0);
+        client.wait_for_value(4).await;
+        assert_eq!(client.received().count("may or may not"), 0);
     }
 }

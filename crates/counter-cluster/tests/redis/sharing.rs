@@ -16,23 +16,23 @@ async fn sixty_clients_at_three_servers_see_every_value_once_in_one_order() {
     let mut tasks = JoinSet::new();
     for (n, mut client) in clients.into_iter().enumerate() {
         tasks.spawn(async move {
-            client.hears_users(60).await;
+            client.wait_for_users(60).await;
             // Twenty more plus than minus in all.
             for click in 0..100 {
                 let plus = if n % 2 == 0 { click % 2 == 0 } else { click < 50 };
                 client.click(if plus || (n < 10 && click == 99) { "plus" } else { "minus" });
             }
-            client.hears("6,000 changes", |told| told.values.len() == 6001).await;
-            client.told()
+            client.wait_until("6,000 changes", |received| received.values.len() == 6001).await;
+            client.received()
         });
     }
-    let told = tasks.join_all().await;
-    let first = &told[0].values;
+    let received = tasks.join_all().await;
+    let first = &received[0].values;
     assert_eq!(redis.value().await, 20);
     assert_eq!(first.last(), Some(&20));
-    for told in &told {
-        assert!(told.values == *first, "the orders differ");
-        assert!(told.errors.is_empty(), "{:?}", told.errors);
+    for received in &received {
+        assert!(received.values == *first, "the actions differ");
+        assert!(received.errors.is_empty(), "{:?}", received.errors);
     }
     for step in first.windows(2) {
         assert_eq!((step[1] - step[0]).abs(), 1, "a value is missing or came twice");
@@ -45,13 +45,13 @@ async fn a_newcomer_at_any_server_hears_the_value_of_all() {
     let nodes = three(&redis).await;
     let mut one = Client::join(&nodes[0].url()).await;
     (0..5).for_each(|_| one.click("minus"));
-    one.hears_value(-5).await;
+    one.wait_for_value(-5).await;
     for node in &nodes {
-        Client::join(&node.url()).await.hears_value(-5).await;
+        Client::join(&node.url()).await.wait_for_value(-5).await;
     }
-    // A server that is started later, too, and one with another prefix has its own.
-    Client::join(&node(&redis, &[]).await.url()).await.hears_value(-5).await;
-    Client::join(&node(&redis, &["--redis-prefix", "b"]).await.url()).await.hears_value(0).await;
+    // A server that starts later shares the value. A server with another prefix has its own.
+    Client::join(&node(&redis, &[]).await.url()).await.wait_for_value(-5).await;
+    Client::join(&node(&redis, &["--redis-prefix", "b"]).await.url()).await.wait_for_value(0).await;
 }
 
 #[tokio::test]
@@ -66,11 +66,11 @@ async fn two_databases_of_one_redis_are_two_counters() {
     for (action, clicks) in [("plus", 3), ("minus", 5)] {
         let (client, _) = &mut clients[usize::from(action == "minus")];
         (0..clicks).for_each(|_| client.click(action));
-        client.hears(action, |told| told.values.len() == 1 + clicks).await;
+        client.wait_until(action, |received| received.values.len() == 1 + clicks).await;
     }
-    assert_eq!(clients[0].0.told().values, [0, 1, 2, 3]);
-    assert_eq!(clients[1].0.told().values, [0, -1, -2, -3, -4, -5]);
-    assert!(clients.iter().all(|(client, _)| client.told().users == 1));
+    assert_eq!(clients[0].0.received().values, [0, 1, 2, 3]);
+    assert_eq!(clients[1].0.received().values, [0, -1, -2, -3, -4, -5]);
+    assert!(clients.iter().all(|(client, _)| client.received().users == 1));
 }
 
 #[tokio::test]
@@ -81,18 +81,20 @@ async fn a_step_beyond_either_end_is_refused_by_redis_and_the_one_who_clicked_is
         let () = redis.command(&["HSET", "{counter}:counter", "value", &value]).await;
         let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
         let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
-        one.hears_value(end).await;
+        one.wait_for_value(end).await;
         one.click(beyond);
-        one.hears_error("no further").await;
-        // Of several clicks in one call, only those are refused that go too far.
+        one.wait_for_error("no further").await;
+        // Redis refuses only the clicks of a call that would leave the range.
         for action in [beyond, back, beyond, beyond] {
             one.click(action);
         }
-        one.hears("all refusals", |told| told.count("no further") == 3).await;
-        two.hears_value(end).await;
+        one.wait_until("all refusals", |received| received.count("no further") == 3).await;
+        two.wait_for_value(end).await;
         assert_eq!(redis.value().await, end);
-        assert!(two.told().errors.is_empty());
-        assert!(two.told().values.iter().all(|&value| value == end || value == end - end.signum()));
+        assert!(two.received().errors.is_empty());
+        assert!(
+            two.received().values.iter().all(|&value| value == end || value == end - end.signum())
+        );
     }
 }
 
@@ -102,18 +104,18 @@ async fn a_gap_in_the_numbers_leads_to_a_look_at_redis_and_not_at_the_message() 
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;
     client.click("plus");
-    client.hears_value(1).await;
+    client.wait_for_value(1).await;
     let () = redis.command(&["HSET", "{counter}:counter", "value", "7"]).await;
     let () = redis.command(&["HINCRBY", "{counter}:counter", "seq", "3"]).await;
     let epoch: String = redis.command(&["HGET", "{counter}:counter", "epoch"]).await;
     let update =
         format!(r#"{{"epoch":"{epoch}","seq":99,"value":50,"clicks":"+","users":{{"a":9}}}}"#);
     let () = redis.command(&["PUBLISH", "{counter}:updates:0", &update]).await;
-    client.hears_value(7).await;
+    client.wait_for_value(7).await;
     client.click("plus");
-    client.hears_value(8).await;
-    assert_eq!(client.told().values, [0, 1, 7, 8]);
-    assert_eq!(client.told().users, 1);
+    client.wait_for_value(8).await;
+    assert_eq!(client.received().values, [0, 1, 7, 8]);
+    assert_eq!(client.received().users, 1);
 }
 
 #[tokio::test]
@@ -121,13 +123,13 @@ async fn a_message_that_makes_no_sense_ends_neither_the_server_nor_a_connection(
     let redis = RedisServer::start().await;
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;
-    for junk in ["", "{", "[]", r#"{"seq":-1}"#, "\u{1b}[2J", r#"{"seq":1,"value":1e99}"#] {
-        let () = redis.command(&["PUBLISH", "{counter}:updates:0", junk]).await;
+    for invalid in ["", "{", "[]", r#"{"seq":-1}"#, "\u{1b}[2J", r#"{"seq":1,"value":1e99}"#] {
+        let () = redis.command(&["PUBLISH", "{counter}:updates:0", invalid]).await;
     }
-    server.logged("makes no sense").await;
+    server.logged("cannot parse the update").await;
     client.click("plus");
-    client.hears_value(1).await;
-    assert!(client.told().errors.is_empty());
+    client.wait_for_value(1).await;
+    assert!(client.received().errors.is_empty());
 }
 
 #[tokio::test]
@@ -138,14 +140,16 @@ async fn a_flat_out_clicker_does_not_keep_the_others_from_their_turn() {
     let mut patient = Client::join(&nodes[0].url()).await;
     (0..20_000).for_each(|_| hasty.click("plus"));
     for _ in 0..20 {
-        let before = patient.told().values.len();
+        let before = patient.received().values.len();
         patient.click("minus");
-        // Its own click is the only way down.
+        // Only its own click makes the value lower.
         patient
-            .hears("its click", |told| told.values[before - 1..].windows(2).any(|w| w[1] < w[0]))
+            .wait_until("its click", |received| {
+                received.values[before - 1..].windows(2).any(|w| w[1] < w[0])
+            })
             .await;
     }
-    patient.hears_value(20_000 - 20).await;
+    patient.wait_for_value(20_000 - 20).await;
 }
 
 async fn three(redis: &RedisServer) -> Vec<Program> {

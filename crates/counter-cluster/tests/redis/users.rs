@@ -7,7 +7,7 @@ use crate::node;
 use crate::outages::READYZ;
 use crate::redis_server::RedisServer;
 
-/// Seconds; short, so that the tests are.
+/// The heartbeat in seconds. A short one keeps the tests short.
 const HEARTBEAT: &str = "2";
 
 #[tokio::test]
@@ -20,13 +20,13 @@ async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_e
     for _ in 0..5 {
         moves.push(Client::join(&b.url()).await);
     }
-    stays.hears_users(6).await;
+    stays.wait_for_users(6).await;
     moves[0].click("plus");
-    stays.hears_value(1).await;
+    stays.wait_for_value(1).await;
 
     let killed = Instant::now();
     b.kill().await;
-    stays.hears_users(1).await;
+    stays.wait_for_users(1).await;
     let took = killed.elapsed();
     println!("gone after {took:?}");
     assert!(took < Duration::from_secs(4), "gone after {took:?}");
@@ -36,30 +36,30 @@ async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_e
     }
     for users in 2..=6 {
         let mut back = Client::join(&a.url()).await;
-        back.hears_users(users).await;
+        back.wait_for_users(users).await;
         back.click("plus");
-        back.hears_value(users as i64).await;
-        // Its task, and with it the connection, lives on.
+        back.wait_for_value(users as i64).await;
+        // This keeps its task and its connection.
         std::mem::forget(back);
     }
-    stays.hears_users(6).await;
+    stays.wait_for_users(6).await;
 }
 
 #[tokio::test]
 async fn who_says_goodbye_is_gone_at_once_and_so_is_a_server_that_is_stopped() {
     let redis = RedisServer::start().await;
-    // A lease of minutes: nothing here is gone because it ended.
+    // The lease lasts minutes, so no server is removed because its lease ends.
     let flags = ["--redis-heartbeat", "300"];
     let (a, mut b) = (node(&redis, &flags).await, node(&redis, &flags).await);
     let mut stays = Client::join(&a.url()).await;
     let _other = Client::join(&b.url()).await;
     let third = testing::Peer::connect(&b.url()).await;
-    stays.hears_users(3).await;
+    stays.wait_for_users(3).await;
     third.close().await;
-    stays.hears_users(2).await;
+    stays.wait_for_users(2).await;
     b.terminate();
     assert!(b.exit().await.success());
-    stays.hears_users(1).await;
+    stays.wait_for_users(1).await;
     let nodes: usize = redis.command(&["HLEN", "{counter}:nodes"]).await;
     assert_eq!(nodes, 1);
 }
@@ -71,10 +71,10 @@ async fn heartbeats_keep_a_quiet_server_in_the_total() {
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
     let mut one = Client::join(&a.url()).await;
     let _two = Client::join(&b.url()).await;
-    one.hears_users(2).await;
+    one.wait_for_users(2).await;
     // Longer than several leases.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(one.told().users, 2);
+    assert_eq!(one.received().users, 2);
     assert!(http(b.address, READYZ).await.ends_with("ready\n"));
 }
 
@@ -85,12 +85,12 @@ async fn a_server_whose_lease_ended_too_early_says_at_once_that_it_is_still_ther
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
     let mut one = Client::join(&a.url()).await;
     let _two = Client::join(&b.url()).await;
-    one.hears_users(2).await;
-    // As a clock does that jumps ahead.
+    one.wait_for_users(2).await;
+    // This has the same effect as a clock that jumps ahead.
     let () = redis.command(&["DEL", "{counter}:nodes"]).await;
     one.click("plus");
-    one.hears_value(1).await;
-    one.hears_users(2).await;
+    one.wait_for_value(1).await;
+    one.wait_for_users(2).await;
     let nodes: usize = redis.command(&["HLEN", "{counter}:nodes"]).await;
     assert_eq!(nodes, 2);
 }
@@ -101,7 +101,7 @@ async fn a_clock_that_was_set_back_leaves_no_ghosts() {
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);
     let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
-    two.hears_users(2).await;
+    two.wait_for_users(2).await;
     // Five users of a server that was killed, and one of a server that lives, as both had written
     // them when the clock was an hour ahead.
     let nodes: Vec<String> = redis.command(&["HGETALL", "{counter}:nodes"]).await;
@@ -115,12 +115,12 @@ async fn a_clock_that_was_set_back_leaves_no_ghosts() {
     }
     one.click("plus");
     for client in [&mut one, &mut two] {
-        client.hears_value(1).await;
-        client.hears_users(2).await;
+        client.wait_for_value(1).await;
+        client.wait_for_users(2).await;
     }
-    // And one whose entry makes no sense.
-    let () = redis.command(&["HSET", "{counter}:nodes", "junk", "junk"]).await;
+    // This entry is invalid.
+    let () = redis.command(&["HSET", "{counter}:nodes", "invalid", "junk"]).await;
     one.click("plus");
-    two.hears_value(2).await;
-    assert_eq!(two.told().users, 2);
+    two.wait_for_value(2).await;
+    assert_eq!(two.received().users, 2);
 }
