@@ -1,4 +1,4 @@
-//! A connection to Redis, and what is called over it.
+//! A connection to Redis, and the calls of the script over it.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -12,22 +12,22 @@ use redis::{
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
-/// How long Redis may take to accept a connection, and to answer a call. Both and the pause are
-/// less than the two seconds after which users may expect a Redis that is back to be seen.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// The time limit for Redis to accept a connection, and to answer a call. Together with the delay
+/// below it is less than two seconds, so that users soon see that Redis is back.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// The pause before another try to connect, in milliseconds: by chance, so that the servers do not
-/// all come at once.
-const PAUSE: Range<u64> = 100..300;
+/// The delay before the next attempt to connect, in milliseconds. It is random, so that the servers
+/// do not all connect at the same moment.
+const RECONNECT_DELAY_MS: Range<u64> = 100..300;
 
 /// The commands that a user of Redis must be allowed, as `ACL SETUSER` takes them.
-const COMMANDS: &str = "+subscribe +publish +evalsha +script|load +hget +hset +hdel +hgetall \
-                        +hincrby +time +info";
+const REQUIRED_COMMANDS: &str = "+subscribe +publish +evalsha +script|load +hget +hset +hdel \
+                                 +hgetall +hincrby +time +info";
 
-/// Where Redis is, and what is called there.
+/// The address of Redis, and the script with its keys and its channel.
 pub struct Redis {
     client: Client,
-    /// For messages: the URL may hold a password.
+    /// The address for error messages, because the URL may hold a password.
     address: String,
     prefix: String,
     script: Script,
@@ -37,17 +37,17 @@ pub struct Redis {
 
 /// A connection that is subscribed to the channel.
 pub struct Connection {
-    /// Clones of it are the same connection.
-    pub calls: MultiplexedConnection,
-    /// `None`: it has ended.
+    /// A handle for commands. Clones of it use the same connection.
+    pub commands: MultiplexedConnection,
+    /// The published messages. `None` means that the connection has ended.
     messages: UnboundedReceiver<Option<Msg>>,
-    /// Nothing was called yet.
+    /// No call has succeeded on this connection yet.
     pub is_new: bool,
-    /// Some update did not come, or was not understood: Redis must be asked.
-    pub has_missed: bool,
+    /// An update was missing or invalid, so this server must ask Redis.
+    pub needs_resync: bool,
 }
 
-/// What the script takes; its top says more.
+/// The arguments of the script. The comment at its top explains them.
 pub struct Call {
     pub node: String,
     pub users: usize,
@@ -58,47 +58,47 @@ pub struct Call {
     pub seq: u64,
 }
 
-/// What it returns.
+/// The reply of the script.
 pub struct Reply {
-    /// As JSON.
+    /// The update as JSON.
     pub update: Vec<u8>,
-    /// Until the next lease of another server ends.
-    pub next_end: Duration,
-    /// Which clicks would leave the range, in ascending order.
+    /// The time until the next lease of another server ends.
+    pub next_expiry: Duration,
+    /// The indexes of the clicks that would leave the range, in ascending order.
     pub refused: Vec<usize>,
-    /// What the caller knew, Redis knows no longer.
+    /// Redis has lost changes that the caller knows.
     pub is_lost: bool,
 }
 
-/// Why a connection is of no more use.
+/// The reason why a connection cannot be used any more.
 pub struct Failure {
-    /// A few words.
-    pub why: String,
-    /// Redis has said so itself: the call was not carried out.
+    /// A few words for an error message.
+    pub reason: String,
+    /// Redis itself replied with this error, so the call was not carried out.
     pub is_error_reply: bool,
 }
 
 impl Redis {
-    /// Finds fault with the URL, and connects to nothing yet.
+    /// Checks the URL. It does not connect yet.
     ///
     /// # Errors
     ///
-    /// A sentence that has no part of the URL in it.
+    /// An error message if the URL is invalid. It contains no part of the URL.
     pub fn new(url: &str, name: &str) -> common::Result<Self> {
-        let usage = |_| "that is no Redis URL; give one like --redis redis://127.0.0.1:6379/";
-        let info = url.into_connection_info().map_err(usage)?;
+        let invalid_url = |_| "invalid Redis URL; pass one like --redis redis://127.0.0.1:6379/";
+        let info = url.into_connection_info().map_err(invalid_url)?;
         let address = info.addr().to_string();
         let db = info.redis_settings().db();
         // Version 3 of its protocol carries replies and messages over one connection, in order.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        // In braces, so that a cluster keeps all in one place, where one script reaches them.
+        // With the braces, a Redis cluster keeps all keys on one server, as a script requires.
         let prefix = format!("{{{name}}}:");
         Ok(Self {
-            client: Client::open(info.set_redis_settings(settings)).map_err(usage)?,
+            client: Client::open(info.set_redis_settings(settings)).map_err(invalid_url)?,
             address,
             script: Script::new(include_str!("counter.lua")),
             keys: ["counter", "nodes", "epochs"].map(|key| format!("{prefix}{key}")),
-            // Channels are the same for all databases of a Redis, keys are not.
+            // Each database of a Redis has its own keys, but all of them share the channels.
             channel: format!("{prefix}updates:{db}"),
             prefix,
         })
@@ -106,43 +106,46 @@ impl Redis {
 
     /// Connects and subscribes.
     pub async fn connect(&self) -> Result<Connection, Failure> {
-        // Unbounded, because the crate cannot wait. The node empties it in every wait, and Redis
-        // hangs up on a subscriber that is 32 MB behind.
+        // Unbounded, because the crate's callback cannot wait. It stays small, because the node
+        // empties it in every wait and Redis disconnects a subscriber that is 32 MB behind.
         let (send, messages) = unbounded_channel();
         let on_push = move |push: PushInfo| {
             let has_ended = push.kind == PushKind::Disconnection;
             let message = Msg::from_push_info(push);
-            // What is neither says that we are subscribed.
+            // Any other push only confirms the subscription.
             if has_ended || message.is_some() {
                 _ = send.send(message);
             }
             Ok::<_, Infallible>(())
         };
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(REDIS_TIMEOUT))
+            .set_response_timeout(Some(REDIS_TIMEOUT))
             .set_push_sender(on_push);
-        let mut calls = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        calls.subscribe(&self.channel).await?;
-        self.script.load_async(&mut calls).await?;
-        Ok(Connection { calls, messages, is_new: true, has_missed: false })
+        let mut commands =
+            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        commands.subscribe(&self.channel).await?;
+        self.script.load_async(&mut commands).await?;
+        Ok(Connection { commands, messages, is_new: true, needs_resync: false })
     }
 
-    /// Tries until it works; at once, unless the last connection was of no use from the start.
-    pub async fn reconnect(&self, mut pause: bool, failed: impl Fn(&str)) -> Connection {
+    /// Tries to connect until it succeeds. With `wait_first`, even the first attempt waits for the
+    /// delay, because the last connection failed before its first reply.
+    pub async fn reconnect(&self, mut wait_first: bool, on_failure: impl Fn(&str)) -> Connection {
         loop {
-            if pause {
-                sleep(Duration::from_millis(fastrand::u64(PAUSE))).await;
+            if wait_first {
+                sleep(Duration::from_millis(fastrand::u64(RECONNECT_DELAY_MS))).await;
             }
             match self.connect().await {
                 Ok(connection) => return connection,
-                Err(failure) => failed(&failure.why),
+                Err(failure) => on_failure(&failure.reason),
             }
-            pause = true;
+            wait_first = true;
         }
     }
 
-    /// Calls the script, once: a call whose reply is lost may have been carried out.
+    /// Calls the script, and never repeats a call. If the reply is lost, Redis may already have
+    /// carried out the call.
     pub async fn call(
         &self,
         mut connection: MultiplexedConnection,
@@ -152,65 +155,69 @@ impl Redis {
         script.key(&self.keys).arg(&self.channel);
         script.arg(call.node).arg(call.users).arg(call.lease.as_millis() as u64).arg(call.clicks);
         script.arg(u8::from(call.is_new)).arg(call.epoch).arg(call.seq);
-        let (update, next_end, refused, is_lost) = script.invoke_async(&mut connection).await?;
-        Ok(Reply { update, next_end: Duration::from_millis(next_end), refused, is_lost })
+        let (update, next_expiry, refused, is_lost) = script.invoke_async(&mut connection).await?;
+        Ok(Reply { update, next_expiry: Duration::from_millis(next_expiry), refused, is_lost })
     }
 
-    /// A sentence for a start that fails.
-    pub fn unusable(&self, failure: &Failure) -> String {
+    /// The error message for a server that cannot start because of this failure.
+    pub fn startup_error(&self, failure: &Failure) -> String {
         let Self { address, prefix, .. } = self;
-        let why = &failure.why;
-        // What a script may not do is a plain ERR; the words are those of Redis 7.0 and of Valkey.
-        let no_right = ["NOPERM", "The user executing the script can't", "ACL failure in script"];
-        let remedy = if no_right.iter().any(|words| why.contains(words)) {
-            format!("give its user ~{prefix}* &{prefix}updates:* {COMMANDS}")
-        } else if why.contains("certificate") {
-            "let this system trust who signed it; on Linux SSL_CERT_FILE may name a file".to_owned()
+        let reason = &failure.reason;
+        // A script that lacks a right fails with a plain ERR, so we compare the text of the error.
+        // Redis 7.0 and Valkey use different texts.
+        let acl_errors = ["NOPERM", "The user executing the script can't", "ACL failure in script"];
+        let hint = if acl_errors.iter().any(|text| reason.contains(text)) {
+            format!("give its user ~{prefix}* &{prefix}updates:* {REQUIRED_COMMANDS}")
+        } else if reason.contains("certificate") {
+            "make this system trust its CA; on Linux SSL_CERT_FILE may name a file".to_owned()
         } else if failure.is_error_reply {
-            "mend that, or give another --redis URL".to_owned()
+            "fix this, or pass another --redis URL".to_owned()
         } else {
-            "start it, or give another --redis URL".to_owned()
+            "start it, or pass another --redis URL".to_owned()
         };
-        format!("cannot use Redis at {address}: {why}; {remedy}")
+        format!("cannot use Redis at {address}: {reason}; {hint}")
     }
 }
 
 impl Connection {
-    /// The next published message. Cancel safe.
-    pub async fn message(&mut self) -> Result<Msg, Failure> {
-        self.messages.recv().await.flatten().ok_or_else(closed)
+    /// Waits for the next published message. Cancel safe.
+    pub async fn next_message(&mut self) -> Result<Msg, Failure> {
+        self.messages.recv().await.flatten().ok_or_else(connection_closed)
     }
 
-    /// A published message that has come already.
-    pub fn try_message(&mut self) -> Result<Option<Msg>, Failure> {
-        self.messages.try_recv().ok().map(|message| message.ok_or_else(closed)).transpose()
+    /// The next published message, if one has already arrived.
+    pub fn try_next_message(&mut self) -> Result<Option<Msg>, Failure> {
+        self.messages
+            .try_recv()
+            .ok()
+            .map(|message| message.ok_or_else(connection_closed))
+            .transpose()
     }
 }
 
-fn closed() -> Failure {
-    Failure::lost("the connection is closed")
+fn connection_closed() -> Failure {
+    Failure::outcome_unknown("the connection is closed")
 }
 
 impl Failure {
-    /// A failure that leaves open what was carried out.
-    pub fn lost(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_error_reply: false }
+    /// A failure after which a call may or may not have been carried out.
+    pub fn outcome_unknown(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_error_reply: false }
     }
 }
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
-        let why = if error.is_connection_refusal() {
+        let reason = if error.is_connection_refusal() {
             "connection refused".to_owned()
         } else if error.is_timeout() {
-            format!("no answer within {PATIENCE:?}")
+            format!("no answer within {REDIS_TIMEOUT:?}")
         } else if let Some(code) = error.code() {
-            // In Redis' own words.
-            let words = error.detail().unwrap_or_default();
-            format!("{code} {}", words.trim_end_matches('.'))
+            let detail = error.detail().unwrap_or_default();
+            format!("{code} {}", detail.trim_end_matches('.'))
         } else {
             error.to_string()
         };
-        Self { why, is_error_reply: error.code().is_some() }
+        Self { reason, is_error_reply: error.code().is_some() }
     }
 }

@@ -1,4 +1,4 @@
-//! This server's copy of the counter, and what everyone here is told of it.
+//! This server's copy of the counter, and the events that all its clients receive.
 
 use std::sync::Arc;
 
@@ -9,67 +9,71 @@ use tracing::{info, warn};
 
 use crate::update::Update;
 
-/// What everyone is told while Redis cannot be reached.
+/// The error message that all clients receive while Redis cannot be used.
 const OUT_OF_DATE: &str = "the shared counter is unreachable; this value may be out of date";
 
-/// The counter as Redis has said last. Nothing here changes it but what Redis says.
+/// The counter as Redis last reported it. Only replies and updates from Redis change it.
 #[derive(Default)]
 pub struct Counter {
     /// The name of this server among those that share the counter.
     pub node: String,
-    /// The epoch of the newest change; empty before the first reply.
+    /// The epoch of the newest change, empty before the first reply.
     pub epoch: String,
-    /// Its number.
+    /// The number of the newest change.
     pub seq: u64,
-    /// The value after it.
+    /// The value after the newest change.
     value: i64,
     users_elsewhere: usize,
-    /// The users of this server.
+    /// The number of users of this server.
     pub users_here: usize,
-    /// Told when they come and go.
+    /// Notified when `users_here` changes.
     pub users_changed: Arc<Notify>,
-    /// The users that everyone was told of.
-    users: usize,
-    /// Why Redis cannot be used at present.
+    /// The number of users in the last `users` event.
+    announced_users: usize,
+    /// The reason why Redis cannot be used now.
     outage: Option<String>,
 }
 
 impl Counter {
-    /// A copy that knows nothing yet, for a server with a name of its own.
+    /// A copy before the first reply, for a server with a random name.
     pub fn new() -> Self {
         Self { node: format!("{:016x}", fastrand::u64(..)), ..Self::default() }
     }
 
-    /// Whether a click can be counted at present, or why not.
+    /// Succeeds if a click can be counted now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why Redis cannot be used.
     pub fn ready(&self) -> Result<(), String> {
         self.outage.clone().map_or(Ok(()), Err)
     }
 
-    /// Follows a published update. `false`: it is not the next one, so that Redis must be asked.
-    /// A number of another epoch is of a Redis that may have lost some, and one that was here
-    /// before is of a Redis that has: the change that this server made itself is the exception,
-    /// it is known from the reply.
-    pub fn follow(&mut self, update: &Update<'_>, to_all: &mut Frames) -> bool {
+    /// Applies a published update if it is the next one. Returns `false` if this server must ask
+    /// Redis, because its copy does not agree with the update. A new epoch or an older number may
+    /// mean that Redis has lost data. The exception is the change that this server made itself,
+    /// because the reply may come before the message.
+    pub fn apply_update(&mut self, update: &Update<'_>, to_all: &mut Frames) -> bool {
         let is_next = update.epoch == self.epoch && update.seq == self.seq.saturating_add(1);
         if is_next {
-            self.set(update, update.values_after(self.value), to_all);
+            self.set_state(update, update.values_since(self.value), to_all);
         }
         let is_newest = update.epoch == self.epoch && update.seq == self.seq;
-        is_newest && update.value == self.value && update.knows(&self.node)
+        is_newest && update.value == self.value && update.lists(&self.node)
     }
 
-    /// Takes a reply: what is not next is taken as it is, values may be skipped. A reply may be
-    /// older than an update that was published after it. `is_lost`: what is known here, Redis
-    /// knows no longer.
-    pub fn take(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
+    /// Applies a reply. If it is not the next change, clients skip to its value. A reply that is
+    /// older than an update changes nothing. `is_lost` says that Redis has lost changes that this
+    /// server knows.
+    pub fn apply_reply(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
         if is_lost {
             let (old, new) = (self.value, update.value);
             warn!("Redis has lost data: the counter goes from {old} to {new}");
         }
-        self.follow(update, to_all);
+        self.apply_update(update, to_all);
         if update.epoch != self.epoch || update.seq > self.seq {
             let values = if update.value == self.value { vec![] } else { vec![update.value] };
-            self.set(update, values, to_all);
+            self.set_state(update, values, to_all);
         }
         if self.outage.take().is_some() {
             info!("Redis is back: the counter is at {}", self.value);
@@ -77,7 +81,7 @@ impl Counter {
         }
     }
 
-    fn set(&mut self, update: &Update<'_>, values: Vec<i64>, to_all: &mut Frames) {
+    fn set_state(&mut self, update: &Update<'_>, values: Vec<i64>, to_all: &mut Frames) {
         update.epoch.clone_into(&mut self.epoch);
         self.seq = update.seq;
         self.users_elsewhere = update.users_elsewhere(&self.node);
@@ -87,9 +91,9 @@ impl Counter {
         self.value = update.value;
     }
 
-    /// Redis cannot be used. Everyone is told once.
-    pub fn fail(&mut self, why: &str, to_all: &mut Frames) {
-        let outage = format!("Redis is away: {why}");
+    /// Notes that Redis cannot be used. All clients receive the error message once.
+    pub fn fail(&mut self, reason: &str, to_all: &mut Frames) {
+        let outage = format!("cannot use Redis: {reason}");
         if self.outage.is_none() {
             warn!("{outage}");
             to_all.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
@@ -100,7 +104,7 @@ impl Counter {
 
 impl State for Counter {
     fn present(&self, frames: &mut Frames) {
-        frames.push(Event::Users { count: self.users }.to_json());
+        frames.push(Event::Users { count: self.announced_users }.to_json());
         frames.push(Event::State { value: self.value }.to_json());
         if self.outage.is_some() {
             frames.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
@@ -113,9 +117,9 @@ impl State for Counter {
             self.users_changed.notify_one();
         }
         let users = self.users_elsewhere.saturating_add(self.users_here);
-        if self.users != users {
-            self.users = users;
-            frames.push(Event::Users { count: self.users }.to_json());
+        if self.announced_users != users {
+            self.announced_users = users;
+            frames.push(Event::Users { count: self.announced_users }.to_json());
         }
     }
 }
@@ -131,15 +135,19 @@ mod tests {
         )
     }
 
-    /// A copy that has read Redis at number 4, and a value of 10.
-    fn copy() -> Counter {
+    /// A copy after change number 4 of epoch `e`, with the value 10.
+    fn counter_at_4() -> Counter {
         let mut counter = Counter { node: "a".into(), ..Counter::default() };
         let json = json("e", 4, 10, "");
-        counter.take(&Update::from_json(json.as_bytes()).unwrap(), false, &mut Frames::default());
+        counter.apply_reply(
+            &Update::from_json(json.as_bytes()).unwrap(),
+            false,
+            &mut Frames::default(),
+        );
         counter
     }
 
-    fn told(frames: Frames) -> Vec<u8> {
+    fn visible(frames: Frames) -> Vec<u8> {
         frames.into_bytes().iter().copied().filter(u8::is_ascii_graphic).collect()
     }
 
@@ -148,15 +156,15 @@ mod tests {
         // Redis 7.2 and newer send the reply before the message, older ones after it.
         let json = json("e", 5, 11, "+-+");
         let update = Update::from_json(json.as_bytes()).unwrap();
-        let (mut by_reply, mut by_message) = (copy(), copy());
-        let [mut heard, mut also_heard] = [Frames::default(), Frames::default()];
-        by_reply.take(&update, false, &mut heard);
-        assert!(by_reply.follow(&update, &mut heard));
-        assert!(by_message.follow(&update, &mut also_heard));
-        by_message.take(&update, false, &mut also_heard);
-        let heard = String::from_utf8(told(heard)).unwrap();
-        assert_eq!(heard.matches("value").count(), 3);
-        assert_eq!(heard, String::from_utf8(told(also_heard)).unwrap());
+        let (mut by_reply, mut by_message) = (counter_at_4(), counter_at_4());
+        let [mut frames_by_reply, mut frames_by_message] = [Frames::default(), Frames::default()];
+        by_reply.apply_reply(&update, false, &mut frames_by_reply);
+        assert!(by_reply.apply_update(&update, &mut frames_by_reply));
+        assert!(by_message.apply_update(&update, &mut frames_by_message));
+        by_message.apply_reply(&update, false, &mut frames_by_message);
+        let frames_by_reply = String::from_utf8(visible(frames_by_reply)).unwrap();
+        assert_eq!(frames_by_reply.matches("value").count(), 3);
+        assert_eq!(frames_by_reply, String::from_utf8(visible(frames_by_message)).unwrap());
     }
 
     #[test]
@@ -164,14 +172,14 @@ mod tests {
         for (epoch, seq, value) in [("e", 6, 12), ("e", 3, 9), ("e", 4, 9), ("f", 5, 11)] {
             let json = json(epoch, seq, value, "+");
             let update = Update::from_json(json.as_bytes()).unwrap();
-            let mut counter = copy();
-            let mut heard = Frames::default();
-            assert!(!counter.follow(&update, &mut heard), "{json}");
+            let mut counter = counter_at_4();
+            let mut frames = Frames::default();
+            assert!(!counter.apply_update(&update, &mut frames), "{json}");
             assert_eq!((counter.value, counter.seq), (10, 4), "{json}");
-            counter.take(&update, false, &mut heard);
+            counter.apply_reply(&update, false, &mut frames);
             let is_newer = seq > 4;
             assert_eq!(counter.value, if is_newer { value } else { 10 }, "{json}");
-            assert_eq!(told(heard).is_empty(), !is_newer, "{json}");
+            assert_eq!(visible(frames).is_empty(), !is_newer, "{json}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What can be said on the command line.
+//! The command line flags.
 
 use std::time::Duration;
 
 use clap::Parser;
 use common::server::flags::{self, positive};
 
-/// Those of every server, and where the counter is.
+/// The flags of every server, and those for the shared counter in Redis.
 #[derive(Parser)]
 pub struct ClusterFlags {
     #[command(flatten)]
@@ -15,49 +15,50 @@ pub struct ClusterFlags {
     #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env = true)]
     redis: Option<String>,
 
-    /// What the names of the keys in Redis begin with; servers with the same share a counter
-    #[arg(long, value_name = "NAME", default_value = "counter", value_parser = prefix)]
+    /// Prefix of the key names in Redis; servers with the same prefix share a counter
+    #[arg(long, value_name = "NAME", default_value = "counter", value_parser = parse_prefix)]
     pub redis_prefix: String,
 
-    /// Seconds between signs of life to Redis; who gives none for 1.5 times as long is gone
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = heartbeat, allow_negative_numbers = true)]
+    /// Seconds between heartbeats; a server that misses them for 1.5 times as long is removed
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_heartbeat, allow_negative_numbers = true)]
     pub redis_heartbeat: Duration,
 }
 
-/// Shorter ones would keep Redis busy with nothing else.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// The shortest heartbeat. Shorter ones would keep Redis busy with nothing else.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 
 impl ClusterFlags {
-    /// Reads the command line.
-    pub fn parse_or(default_address: &'static str) -> Self {
+    /// Reads the command line. The server listens on `default_address` if the command line does
+    /// not name an address.
+    pub fn parse_with_default_address(default_address: &'static str) -> Self {
         flags::parse_or(default_address)
     }
 
-    /// Where Redis is.
+    /// The URL of the Redis.
     ///
     /// # Errors
     ///
-    /// A sentence when nobody has said.
+    /// An error message if neither the flag nor the environment gives a URL.
     pub fn redis(&self) -> common::Result<&str> {
         let url = self.redis.as_deref().filter(|url| !url.is_empty());
         url.ok_or_else(|| {
-            "say where Redis is, for example with --redis redis://127.0.0.1/ or by REDIS_URL; \
-             for one server without Redis there is counter-server"
+            "no Redis URL; pass --redis redis://127.0.0.1/ or set REDIS_URL; \
+             for a single server use counter-server"
                 .into()
         })
     }
 }
 
-/// Braces mark the part of a key by which a Redis cluster chooses where to keep it.
-fn prefix(name: &str) -> Result<String, String> {
+/// Rejects braces, because a Redis cluster chooses the server for a key by the part in braces.
+fn parse_prefix(name: &str) -> Result<String, String> {
     match name.is_empty() || name.contains(['{', '}']) {
         true => Err("give a name without braces, for example counter".to_owned()),
         false => Ok(name.to_owned()),
     }
 }
 
-fn heartbeat(text: &str) -> Result<Duration, String> {
-    positive(text).and_then(|heartbeat| match heartbeat < SHORTEST {
+fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+    positive(text).and_then(|heartbeat| match heartbeat < MIN_HEARTBEAT {
         true => Err("give 0.1 seconds or more".to_owned()),
         false => Ok(heartbeat),
     })

@@ -1,11 +1,11 @@
 //! WS server example that synchronizes state across clients of many servers.
 //!
-//! Run `cargo run -p counter-cluster -- --redis redis://127.0.0.1/ localhost:7001`, and once more
-//! with another port. You will see one counter at both: it is in Redis.
+//! Run `cargo run -p counter-cluster -- --redis redis://127.0.0.1/ localhost:7001`, and again
+//! with another port. Both show the same counter, because the counter is in Redis.
 //!
-//! Data flows one way. A click goes from the socket to the handler, into a queue, and with all
-//! others that wait there to Redis ([`node`]). What Redis says goes into the copy of the counter
-//! ([`mod@counter`]) and onto the tape, and from there to the sockets.
+//! Data flows one way. A click goes from the socket to the handler and into a queue. The node
+//! ([`node`]) sends all clicks in the queue to Redis. An update from Redis changes the copy of the
+//! counter ([`counter`]), and its events go onto the tape and from there to the sockets.
 
 mod click;
 mod connection;
@@ -31,36 +31,39 @@ use tungstenite::Message;
 use crate::click::Click;
 use crate::counter::Counter;
 use crate::flags::ClusterFlags;
-use crate::node::{Node, QUEUE};
+use crate::node::{MAX_QUEUED_CLICKS, Node};
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
-/// How long the farewell to Redis may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The time limit for telling Redis that this server leaves.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-async fn counter(
+async fn handle(
     socket: &mut Socket,
-    counter: Arc<Fanout<Counter>>,
+    shared: Arc<Fanout<Counter>>,
     to_redis: mpsc::Sender<Click>,
 ) -> Result<()> {
-    // Register user; it is unregistered when this is dropped, however the conversation ends.
-    let mut user = counter.subscribe();
-    let (refused, mut refusals) = click::refusals();
+    // Register user; it is unregistered when this is dropped, however the connection ends.
+    let mut user = shared.subscribe();
+    let (refusal_sender, mut refusals) = click::refusal_channel();
     // Send users and state to user
     socket.send_encoded(user.recv().await).await?;
     loop {
         select! {
             biased;
-            // Clicks that were not counted come first: who is refused reads it before it goes on.
-            Some(refusal) = refusals.next() => refuse(socket, refusal.sentence()).await?,
+            // Refusals come first, so that the user receives them before any later state.
+            Some(refusal) = refusals.next() => send_error(socket, refusal.message()).await?,
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
                 match Action::from_json(&message.into_data()) {
-                    // Changes are made in Redis. This user hears of it as everyone does.
-                    Ok(action) => to_redis.send(Click { action, refused: refused.clone() }).await?,
+                    // Redis makes the change. This user receives the new state like everyone else.
+                    Ok(action) => {
+                        let refusal_sender = refusal_sender.clone();
+                        to_redis.send(Click { action, refusal_sender }).await?;
+                    }
                     Err(message) => {
                         info!(peer = socket.remote_address().map(display), "refused: {message}");
-                        refuse(socket, message).await?;
+                        send_error(socket, message).await?;
                     }
                 }
             }
@@ -70,26 +73,27 @@ async fn counter(
     }
 }
 
-async fn refuse(socket: &mut Socket, message: impl Into<String>) -> Result<()> {
+async fn send_error(socket: &mut Socket, message: impl Into<String>) -> Result<()> {
     let event = Event::Error { message: message.into() };
     Ok(socket.send(Message::text(event.to_json())).await?)
 }
 
 async fn run() -> Result<()> {
-    let flags = ClusterFlags::parse_or("localhost:6789");
+    let flags = ClusterFlags::parse_with_default_address("localhost:6789");
     let shared = Fanout::new(Counter::new());
-    let (to_redis, clicks) = mpsc::channel(QUEUE);
-    let (leave, leaving) = oneshot::channel();
-    let node = Node::start(&flags, clicks, shared.clone(), leaving).await?;
+    let (to_redis, clicks) = mpsc::channel(MAX_QUEUED_CLICKS);
+    let (leave_sender, leave) = oneshot::channel();
+    let node = Node::start(&flags, clicks, shared.clone(), leave).await?;
 
-    let looked_at = shared.clone();
-    let server = Server::new(flags.server).page(PAGE).ready(move || looked_at.read(Counter::ready));
+    let for_readyz = shared.clone();
+    let server =
+        Server::new(flags.server).page(PAGE).ready(move || for_readyz.read(Counter::ready));
     server
-        .serve(move |socket, _| Box::pin(counter(socket, shared.clone(), to_redis.clone())))
+        .serve(move |socket, _| Box::pin(handle(socket, shared.clone(), to_redis.clone())))
         .await?;
-    // Rather than let the others wait for the end of this server's lease
-    drop(leave);
-    _ = timeout(FAREWELL, node).await;
+    // Tell Redis that this server leaves, so that the others need not wait for the end of its lease
+    drop(leave_sender);
+    _ = timeout(LEAVE_TIMEOUT, node).await;
     Ok(())
 }
 

@@ -1,14 +1,14 @@
-//! This server as one of several: the task that talks to Redis.
+//! The node: the one task of this server that talks to Redis.
 //!
-//! The counter is in Redis, not in the messages. This task takes all clicks that wait and hands
+//! The counter is in Redis, not in the messages. The node takes all clicks from the queue and sends
 //! them to Redis in one call of a script (`counter.lua`), which changes the value, numbers the
-//! change and publishes it. All servers hear of it, this one included.
+//! change and publishes it. All servers receive the update, including this one.
 //!
 //! A connection to Redis lives for one session: connect, subscribe, read, then click and listen.
-//! Subscribed first and read then, nothing that is published is missed in between. Whatever goes
-//! wrong ends the session, and the next one has a new connection, so that no click ever goes to a
-//! Redis that this server has not read yet. The crate's connection manager reconnects by itself,
-//! and would carry clicks to a Redis that has come back with older data.
+//! The node subscribes before it reads, so it misses nothing that is published in between. Any
+//! failure ends the session, and the next session has a new connection. So no click ever goes to a
+//! Redis that this server has not read yet. The connection manager of the redis crate reconnects by
+//! itself, and would send clicks to a Redis that has come back with older data.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ use crate::counter::Counter;
 use crate::flags::ClusterFlags;
 use crate::update::Update;
 
-/// How many clicks wait at most, and go in one call. Redis does nothing else during a call: 1,024
-/// clicks keep it for less than a millisecond. Who clicks when the queue is full waits in line.
-pub const QUEUE: usize = 1024;
+/// How many clicks the queue holds, and how many go in one call. Redis does nothing else during a
+/// call, and 1,024 clicks take less than a millisecond. When the queue is full, a handler waits.
+pub const MAX_QUEUED_CLICKS: usize = 1024;
 
 /// One of the servers that share a counter.
 pub struct Node {
@@ -40,16 +40,16 @@ pub struct Node {
     clicks: mpsc::Receiver<Click>,
     counter: Arc<Fanout<Counter>>,
     users_changed: Arc<Notify>,
-    /// Ends when this server is about to.
+    /// Resolves when this server is about to end.
     leave: oneshot::Receiver<()>,
 }
 
 impl Node {
-    /// Connects, reads the counter, and from then on carries clicks to Redis and updates back.
+    /// Connects and reads the counter. Then a task sends clicks to Redis and applies its updates.
     ///
     /// # Errors
     ///
-    /// A sentence when Redis cannot be used.
+    /// An error message if Redis cannot be used.
     pub async fn start(
         flags: &ClusterFlags,
         clicks: mpsc::Receiver<Click>,
@@ -65,44 +65,46 @@ impl Node {
             node.call(&mut connection, &[], node.lease()).await?;
             Ok(connection)
         };
-        let connection = first_read.await.map_err(|failure| node.redis.unusable(&failure))?;
+        let connection = first_read.await.map_err(|failure| node.redis.startup_error(&failure))?;
         Ok(tokio::spawn(node.run(connection)))
     }
 
     async fn run(mut self, mut connection: Connection) {
-        while let Err(failure) = self.session(&mut connection).await {
-            let failed =
-                |why: &str| self.counter.change(|counter, to_all| counter.fail(why, to_all));
-            failed(&failure.why);
-            let was_useless = connection.is_new;
-            // Not kept until there is another: it may be the last that Redis allows, and what is
-            // still published on it would pile up here.
+        while let Err(failure) = self.run_session(&mut connection).await {
+            let on_failure =
+                |reason: &str| self.counter.change(|counter, to_all| counter.fail(reason, to_all));
+            on_failure(&failure.reason);
+            let wait_first = connection.is_new;
+            // Drop the old connection before there is a new one, because Redis may allow no more
+            // connections, and because messages that are still published on it would pile up here.
             drop(connection);
             connection = select! {
-                connection = self.redis.reconnect(was_useless, failed) => connection,
+                connection = self.redis.reconnect(wait_first, on_failure) => connection,
                 () = refuse_all(&mut self.clicks) => return,
                 _ = &mut self.leave => return,
             };
         }
     }
 
-    /// Goes on until this server leaves, or the connection is of no more use.
-    async fn session(&mut self, connection: &mut Connection) -> Result<(), Failure> {
-        // The first call only reads.
+    /// Runs until this server leaves, or until the connection fails.
+    async fn run_session(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        // The first call has no clicks, it only reads.
         let mut clicks = Vec::new();
         loop {
             let reply = self.call(connection, &clicks, self.lease()).await;
-            settle(&mut clicks, reply.as_ref());
-            let beat = Instant::now() + reply?.next_end.min(self.heartbeat);
-            while !connection.has_missed {
+            report_refused(&mut clicks, reply.as_ref());
+            let next_call = Instant::now() + reply?.next_expiry.min(self.heartbeat);
+            while !connection.needs_resync {
                 select! {
-                    message = connection.message() => connection.has_missed = !self.follow(&message?),
-                    // One call for all that came while the last one was under way.
-                    1.. = self.clicks.recv_many(&mut clicks, QUEUE) => break,
+                    message = connection.next_message() => {
+                        connection.needs_resync = !self.apply_message(&message?);
+                    }
+                    // One call takes all clicks that arrived during the last call.
+                    1.. = self.clicks.recv_many(&mut clicks, MAX_QUEUED_CLICKS) => break,
                     () = self.users_changed.notified() => break,
-                    () = sleep_until(beat) => break,
+                    () = sleep_until(next_call) => break,
                     _ = &mut self.leave, if self.clicks.is_empty() => {
-                        // Whether it is heard or not: this server is going.
+                        // This server leaves even if the call fails.
                         _ = self.call(connection, &[], Duration::ZERO).await;
                         return Ok(());
                     }
@@ -111,12 +113,14 @@ impl Node {
         }
     }
 
-    /// One that was not renewed is gone, at the latest, when two heartbeats have passed.
+    /// The time for which Redis keeps this server in its list without another call. Redis removes
+    /// a server that has stopped within two heartbeats.
     fn lease(&self) -> Duration {
         self.heartbeat * 3 / 2
     }
 
-    /// Calls the script, and listens meanwhile. A lease of 0 says goodbye.
+    /// Calls the script, and applies the messages that arrive meanwhile. A lease of 0 tells Redis
+    /// that this server leaves.
     async fn call(
         &self,
         connection: &mut Connection,
@@ -127,70 +131,75 @@ impl Node {
             node: counter.node.clone(),
             users: if lease.is_zero() { 0 } else { counter.users_here },
             lease,
-            clicks: clicks.iter().map(sign).collect(),
+            clicks: clicks.iter().map(click_char).collect(),
             epoch: counter.epoch.clone(),
             seq: counter.seq,
             is_new: connection.is_new,
         });
-        connection.has_missed = false;
-        let mut reply = pin!(self.redis.call(connection.calls.clone(), call));
+        connection.needs_resync = false;
+        let mut reply = pin!(self.redis.call(connection.commands.clone(), call));
         let reply = loop {
             select! {
                 reply = &mut reply => break reply?,
-                message = connection.message() => connection.has_missed |= !self.follow(&message?),
+                message = connection.next_message() => {
+                    connection.needs_resync |= !self.apply_message(&message?);
+                }
             }
         };
-        // What was published before the reply is before it in time, too.
-        while let Some(message) = connection.try_message()? {
-            connection.has_missed |= !self.follow(&message);
+        // Messages that arrived before the reply are older than the reply, so they come first.
+        while let Some(message) = connection.try_next_message()? {
+            connection.needs_resync |= !self.apply_message(&message);
         }
-        let update = Update::from_json(&reply.update).map_err(Failure::lost)?;
-        self.counter.change(|counter, to_all| counter.take(&update, reply.is_lost, to_all));
+        let update = Update::from_json(&reply.update).map_err(Failure::outcome_unknown)?;
+        self.counter.change(|counter, to_all| counter.apply_reply(&update, reply.is_lost, to_all));
         connection.is_new = false;
         Ok(reply)
     }
 
-    /// Takes what was published. `false`: something is missing, and Redis must be asked.
-    fn follow(&self, message: &Msg) -> bool {
+    /// Applies a published update. Returns `false` if an update is missing, so that this server
+    /// must ask Redis.
+    fn apply_message(&self, message: &Msg) -> bool {
         match Update::from_json(message.get_payload_bytes()) {
-            Ok(update) => self.counter.change(|counter, to_all| counter.follow(&update, to_all)),
-            Err(why) => {
-                warn!("{why}");
+            Ok(update) => {
+                self.counter.change(|counter, to_all| counter.apply_update(&update, to_all))
+            }
+            Err(error) => {
+                warn!("{error}");
                 false
             }
         }
     }
 }
 
-/// A click as the script takes it.
-fn sign(click: &Click) -> char {
+/// The character that stands for a click in the script's argument.
+fn click_char(click: &Click) -> char {
     match click.action {
         Action::Plus => '+',
         Action::Minus => '-',
     }
 }
 
-/// Tells those whose clicks were refused, or of whose clicks nobody knows.
-fn settle(clicks: &mut Vec<Click>, reply: Result<&Reply, &Failure>) {
-    let all = clicks.len();
+/// Tells each user whose click was not counted, or whose click may not have been counted.
+fn report_refused(clicks: &mut Vec<Click>, reply: Result<&Reply, &Failure>) {
+    let total = clicks.len();
     let mut refused = 0;
     for (n, click) in clicks.drain(..).enumerate() {
         let refusal = match reply {
             Ok(reply) if reply.refused.binary_search(&n).is_err() => continue,
             Ok(_) => Refusal::OutOfRange,
-            Err(failure) if failure.is_error_reply => Refusal::Refused,
+            Err(failure) if failure.is_error_reply => Refusal::RedisError,
             Err(_) => Refusal::NoReply,
         };
         click.refuse(refusal);
         refused += 1;
     }
     if refused > 0 {
-        let why = if reply.is_ok() { "out of range" } else { "refused or without a reply" };
-        info!("{refused} of {all} clicks: {why}");
+        let reason = if reply.is_ok() { "out of range" } else { "refused or without a reply" };
+        info!("{refused} of {total} clicks: {reason}");
     }
 }
 
-/// Refuses all clicks while there is no connection. Ends when there can be no more.
+/// Refuses all clicks while there is no connection. Returns when no handler can click any more.
 async fn refuse_all(clicks: &mut mpsc::Receiver<Click>) {
     while let Some(click) = clicks.recv().await {
         click.refuse(Refusal::Unreachable);
