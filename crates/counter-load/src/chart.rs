@@ -1,7 +1,7 @@
-//! The chart: how long deliveries took, and how many there were over time.
+//! The chart: a histogram of the latencies, and the deliveries per second over time.
 //!
-//! Its colours are middle tones on no background, so that it can be read on a light page and on a
-//! dark one.
+//! Its colours are middle tones without a background, so that it is readable on light and on dark
+//! pages.
 
 use common::Result;
 use plotters::coord::Shift;
@@ -14,12 +14,12 @@ const GREY: RGBColor = RGBColor(0x7d, 0x85, 0x90);
 const BLUE: RGBColor = RGBColor(0x3b, 0x82, 0xd0);
 const ORANGE: RGBColor = RGBColor(0xd0, 0x7a, 0x1f);
 
-/// Bars of the upper panel for each factor of ten.
-const BARS: f64 = 12.0;
+/// The number of bars in the upper panel for each factor of ten.
+const BARS_PER_DECADE: f64 = 12.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws the results; nothing but their title if nothing was delivered.
+/// Draws the results. If no value was delivered, it draws only the title and a note.
 pub fn svg(results: &Results) -> Result<String> {
     let mut svg = String::new();
     let page = SVGBackend::with_string(&mut svg, (800, 600)).into_drawing_area();
@@ -53,7 +53,7 @@ fn latencies(area: &Area<'_>, run: &Run) -> Result<()> {
     let all = run.histogram.len() as f64;
     let mut bars = Vec::new();
     let mut from = 1;
-    for bar in run.histogram.iter_log(1, 10_f64.powf(1.0 / BARS)) {
+    for bar in run.histogram.iter_log(1, 10_f64.powf(1.0 / BARS_PER_DECADE)) {
         let to = bar.value_iterated_to() + 1;
         bars.push((from, to, 100.0 * bar.count_since_last_iteration() as f64 / all));
         from = to;

@@ -1,55 +1,56 @@
-//! Whether everyone got what they should have got.
+//! Checks that every client has received every value in order.
 
 use serde::Serialize;
 
-use crate::crowd::Crowd;
-use crate::ledger::{Ledger, SOMEBODY_ELSE};
+use crate::pool::ClientPool;
+use crate::recorder::{OTHER_CLIENT, Recorder};
 
-/// The warm-up's clicks are checked, too.
+/// The result of the checks, which include the clicks of the warm-up.
 #[derive(Default, Serialize)]
 pub struct Checks {
-    /// Nothing is wrong, and the run did not break off.
+    /// No check failed, and the run reached its end.
     pub passed: bool,
     pub clients: usize,
     pub clicks: u64,
-    /// Clicks, made or due, that not every client has heard of.
+    /// The number of clicks, made or due, whose values some clients have not received.
     pub missing: usize,
     pub skipped: u64,
     pub clients_that_skipped: usize,
     pub backwards: u64,
     pub repeated: u64,
+    /// Values that no click of ours has made.
     pub unasked: u64,
-    /// Clients that did not get the last value.
+    /// The number of clients that did not receive the last value.
     pub behind: usize,
-    /// The value that all have in the end; none if they differ.
+    /// The last value of all clients. `None` if it is not the same for all.
     pub end_value: Option<i64>,
 }
 
 impl Checks {
-    /// The checks of the runs of `crowd`.
-    pub fn of(ledgers: &[&Ledger], crowd: &Crowd) -> Self {
-        let mut checks = Self { clients: crowd.clients.len(), ..Self::default() };
-        for ledger in ledgers {
-            let (skipped, clients) = ledger.skipped();
+    /// Checks the runs of these clients.
+    pub fn of(recorders: &[&Recorder], pool: &ClientPool) -> Self {
+        let mut checks = Self { clients: pool.clients.len(), ..Self::default() };
+        for recorder in recorders {
+            let (skipped, clients) = recorder.skipped();
             checks.skipped += skipped;
             checks.clients_that_skipped = checks.clients_that_skipped.max(clients);
-            checks.clicks += ledger.sent;
-            checks.missing += ledger.missing();
-            checks.backwards += ledger.faults.backwards;
-            checks.repeated += ledger.faults.repeated;
-            checks.unasked += ledger.faults.unasked;
-            checks.behind = ledger.behind();
+            checks.clicks += recorder.total_clicks;
+            checks.missing += recorder.missing();
+            checks.backwards += recorder.faults.backwards;
+            checks.repeated += recorder.faults.repeated;
+            checks.unasked += recorder.faults.unexpected;
+            checks.behind = recorder.behind();
         }
-        let first = crowd.clients.first().map(|client| client.value);
+        let first = pool.clients.first().map(|client| client.value);
         checks.end_value =
-            first.filter(|first| crowd.clients.iter().all(|client| client.value == *first));
+            first.filter(|first| pool.clients.iter().all(|client| client.value == *first));
         checks
     }
 
-    /// The gravest of what is wrong. A repeated value is harmless.
+    /// The error message for the most serious failure. A repeated value is not a failure.
     pub fn problem(&self) -> Option<String> {
-        let sentence = if self.unasked > 0 {
-            SOMEBODY_ELSE.into()
+        let message = if self.unasked > 0 {
+            OTHER_CLIENT.into()
         } else if self.backwards > 0 {
             format!("an older value came after a newer one {} times", self.backwards)
         } else if self.skipped > 0 {
@@ -64,6 +65,6 @@ impl Checks {
         } else {
             return None;
         };
-        Some(sentence)
+        Some(message)
     }
 }

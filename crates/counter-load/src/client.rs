@@ -17,73 +17,73 @@ use crate::target::Target;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8a;
 
-/// How much is read at once: thousands of frames, so that one read empties a socket.
-const BUFFER: usize = 256 << 10;
+/// The size of one read. It holds thousands of frames, so one read usually empties a socket.
+const READ_SIZE: usize = 256 << 10;
 
 /// One client.
 pub struct Client {
-    /// Where it connects.
+    /// The server to which it connects.
     pub target: Arc<Target>,
-    /// For the poll.
+    /// The TCP connection, which the pool registers with its poll.
     pub stream: TcpStream,
-    /// How far it is.
+    /// The stage that its connection has reached.
     pub stage: Stage,
-    /// How many users it was told there are.
+    /// The newest user count that it has received.
     pub users: u64,
-    /// The newest value that it was told.
+    /// The newest value that it has received.
     pub value: i64,
-    /// What came of a frame that has not all come yet.
-    rest: Vec<u8>,
-    /// What the kernel would not take yet.
+    /// The beginning of a frame whose end has not arrived yet.
+    partial_frame: Vec<u8>,
+    /// Bytes that the kernel has not accepted yet.
     unsent: Vec<u8>,
 }
 
-/// How far a client is, in this order.
+/// The stages of a connection, in this order.
 #[derive(PartialEq, PartialOrd)]
 pub enum Stage {
-    /// TCP.
+    /// The TCP handshake is under way.
     Connecting,
-    /// The opening handshake, with its key.
+    /// The opening handshake with this key is under way.
     Upgrading(String),
-    /// Before `users`.
-    Upgraded,
-    /// Before `state`.
-    Counted,
-    /// It has both.
+    /// The WebSocket is open, and the first `users` event has not arrived yet.
+    AwaitingUsers,
+    /// The first `state` event has not arrived yet.
+    AwaitingState,
+    /// Both events have arrived.
     Open,
-    /// Our close frame is on its way.
+    /// We have sent our close frame.
     Closing,
     /// The connection has ended.
     Closed,
 }
 
-/// What one client reads. All clients use the same one, one at a time.
-pub struct Inbox {
-    /// The values that it was told since it was open, in order.
+/// The buffer for one client's reads. All clients use the same buffer, one after the other.
+pub struct ReadBuffer {
+    /// The values that one client has just received, in order.
     pub values: Vec<i64>,
-    /// When the last of them came.
-    pub at: u64,
-    buffer: Vec<u8>,
+    /// The time at which the last of them arrived.
+    pub received_at: u64,
+    bytes: Vec<u8>,
 }
 
-impl Inbox {
-    /// An empty one.
+impl ReadBuffer {
+    /// An empty buffer.
     pub fn new() -> Self {
-        Self { values: Vec::new(), at: 0, buffer: vec![0; BUFFER] }
+        Self { values: Vec::new(), received_at: 0, bytes: vec![0; READ_SIZE] }
     }
 }
 
 impl Client {
-    /// A connection that is being made.
+    /// A client whose TCP connection is being opened.
     pub fn new(target: Arc<Target>, stream: TcpStream) -> Self {
-        let (rest, unsent) = (Vec::new(), Vec::new());
-        Self { target, stream, stage: Stage::Connecting, users: 0, value: 0, rest, unsent }
+        let (partial_frame, unsent) = (Vec::new(), Vec::new());
+        Self { target, stream, stage: Stage::Connecting, users: 0, value: 0, partial_frame, unsent }
     }
 
-    /// Does what the connection is ready for.
-    pub fn ready(&mut self, ready: &Ready, inbox: &mut Inbox) -> Result<()> {
-        inbox.values.clear();
-        if self.stage == Stage::Connecting && !self.connected()? {
+    /// Writes and reads as far as the connection is ready for it.
+    pub fn handle_ready(&mut self, ready: &Ready, buffer: &mut ReadBuffer) -> Result<()> {
+        buffer.values.clear();
+        if self.stage == Stage::Connecting && !self.finish_connecting()? {
             return Ok(());
         }
         if ready.is_writable() && !self.unsent.is_empty() {
@@ -91,50 +91,52 @@ impl Client {
             self.send(&unsent)?;
         }
         if ready.is_readable() || ready.is_read_closed() || ready.is_error() {
-            self.read(ready, inbox)?;
+            self.read(ready, buffer)?;
         }
         Ok(())
     }
 
-    /// Sends bytes, now or when there is room for them.
+    /// Sends bytes. Bytes that the kernel does not accept now are sent later.
     pub fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
         while self.unsent.is_empty() && !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return self.ended(&format!("it failed: {error}")),
+                Err(error) => {
+                    return self.end(&format!("a connection to the server failed: {error}"));
+                }
             }
         }
         self.unsent.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Says goodbye with 1000.
+    /// Sends a close frame with code 1000.
     pub fn close(&mut self) {
-        if self.stage >= Stage::Upgraded && self.stage < Stage::Closing {
+        if self.stage >= Stage::AwaitingUsers && self.stage < Stage::Closing {
             self.stage = Stage::Closing;
-            let mut goodbye = Vec::new();
-            frame::write(&mut goodbye, CLOSE, &1000_u16.to_be_bytes());
-            // A connection that fails now has ended, and that is all we want.
-            _ = self.send(&goodbye);
-        } else if self.stage < Stage::Upgraded {
+            let mut close_frame = Vec::new();
+            frame::write(&mut close_frame, CLOSE, &1000_u16.to_be_bytes());
+            // Ignore an error, because a connection that fails has ended, too.
+            _ = self.send(&close_frame);
+        } else if self.stage < Stage::AwaitingUsers {
             self.stage = Stage::Closed;
         }
     }
 
-    /// Sends the opening handshake as soon as TCP's is done.
-    fn connected(&mut self) -> Result<bool> {
+    /// Sends the opening handshake if the TCP handshake is complete. Returns `false` if it is not.
+    fn finish_connecting(&mut self) -> Result<bool> {
         let target = &self.target;
         if let Some(error) = self.stream.take_error().unwrap_or_else(Some) {
-            return Err(target.explain(&error));
+            return Err(target.connect_error(&error));
         }
         match self.stream.peer_addr() {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
-            Err(error) => return Err(target.explain(&error)),
+            Err(error) => return Err(target.connect_error(&error)),
         }
-        self.stream.set_nodelay(true).map_err(|error| target.explain(&error))?;
+        self.stream.set_nodelay(true).map_err(|error| target.connect_error(&error))?;
         let key = generate_key();
         let request = target.request(&key);
         self.stage = Stage::Upgrading(key);
@@ -142,57 +144,60 @@ impl Client {
         Ok(true)
     }
 
-    fn read(&mut self, ready: &Ready, inbox: &mut Inbox) -> Result<()> {
+    fn read(&mut self, ready: &Ready, buffer: &mut ReadBuffer) -> Result<()> {
         while self.stage < Stage::Closed {
-            let (rest, room) =
-                inbox.buffer.split_at_mut_checked(self.rest.len()).unwrap_or_default();
-            rest.copy_from_slice(&self.rest);
-            let (kept, full) = (rest.len(), room.len());
+            let partial_length = self.partial_frame.len();
+            let (partial, room) =
+                buffer.bytes.split_at_mut_checked(partial_length).unwrap_or_default();
+            partial.copy_from_slice(&self.partial_frame);
+            let room_length = room.len();
             let n = match self.stream.read(room) {
-                Ok(0) => return self.ended("it said no goodbye"),
+                Ok(0) => return self.end("the server closed a connection without a close frame"),
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return self.ended(&format!("it failed: {error}")),
+                Err(error) => {
+                    return self.end(&format!("a connection to the server failed: {error}"));
+                }
             };
-            inbox.at = clock::now();
-            self.rest.clear();
-            let mut bytes = inbox.buffer.get(..kept + n).unwrap_or_default();
+            buffer.received_at = clock::now();
+            self.partial_frame.clear();
+            let mut bytes = buffer.bytes.get(..partial_length + n).unwrap_or_default();
             if let Stage::Upgrading(key) = &self.stage
-                && let Some(length) = self.target.check_answer(bytes, key)?
+                && let Some(length) = self.target.check_response(bytes, key)?
             {
-                self.stage = Stage::Upgraded;
+                self.stage = Stage::AwaitingUsers;
                 bytes = bytes.get(length..).unwrap_or_default();
             }
-            if self.stage >= Stage::Upgraded {
-                self.take(&mut bytes, &mut inbox.values)?;
+            if self.stage >= Stage::AwaitingUsers {
+                self.take_frames(&mut bytes, &mut buffer.values)?;
             }
-            self.rest.extend_from_slice(bytes);
-            // What filled less than the buffer has emptied the socket: no second read to hear so.
-            // Windows tells of more only after a read that was refused.
-            if n < full && cfg!(unix) && !ready.is_read_closed() {
+            self.partial_frame.extend_from_slice(bytes);
+            // A read that does not fill the buffer has emptied the socket, so we need no second
+            // read. But Windows reports more data only after a read that would block.
+            if n < room_length && cfg!(unix) && !ready.is_read_closed() {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Takes all whole frames off `bytes`.
-    fn take(&mut self, bytes: &mut &[u8], values: &mut Vec<i64>) -> Result<()> {
+    /// Removes all complete frames from the front of `bytes`, and handles them.
+    fn take_frames(&mut self, bytes: &mut &[u8], values: &mut Vec<i64>) -> Result<()> {
         loop {
-            match frame::next(bytes) {
-                Ok(Some(Frame::Text(text))) => match (frame::event(text), &self.stage) {
+            match frame::take_next(bytes) {
+                Ok(Some(Frame::Text(text))) => match (frame::parse_event(text), &self.stage) {
                     (_, Stage::Closing) => {}
                     (Some(Event::State { value }), Stage::Open) => {
                         self.value = value;
                         values.push(value);
                     }
                     (Some(Event::Users { count }), Stage::Open) => self.users = count,
-                    (Some(Event::Users { count }), Stage::Upgraded) => {
+                    (Some(Event::Users { count }), Stage::AwaitingUsers) => {
                         self.users = count;
-                        self.stage = Stage::Counted;
+                        self.stage = Stage::AwaitingState;
                     }
-                    (Some(Event::State { value }), Stage::Counted) => {
+                    (Some(Event::State { value }), Stage::AwaitingState) => {
                         self.value = value;
                         self.stage = Stage::Open;
                     }
@@ -203,7 +208,9 @@ impl Client {
                     }
                     _ => {
                         let text: String = String::from_utf8_lossy(text).chars().take(60).collect();
-                        return Err(self.target.no_counter(&format!("it said {:?}", text)));
+                        return Err(self
+                            .target
+                            .not_a_counter_error(&format!("it sent {:?}", text)));
                     }
                 },
                 Ok(Some(Frame::Ping(payload))) => {
@@ -214,22 +221,22 @@ impl Client {
                 Ok(Some(Frame::Pong)) => {}
                 Ok(Some(Frame::Close(code))) => {
                     let code = code.map_or("no code".into(), |code| format!("code {code}"));
-                    return self.ended(&format!("it closed with {code}"));
+                    return self.end(&format!("the server closed a connection with {code}"));
                 }
                 Ok(None) => return Ok(()),
                 Err(_) if self.stage >= Stage::Closing => return Ok(()),
-                Err(why) => return Err(self.target.no_counter(why)),
+                Err(reason) => return Err(self.target.not_a_counter_error(reason)),
             }
         }
     }
 
-    /// The connection has ended: as it should when we said goodbye, or else the run is over.
-    fn ended(&mut self, how: &str) -> Result<()> {
-        let expected = self.stage >= Stage::Closing;
+    /// Notes that the connection has ended. This is an error unless we have sent our close frame.
+    fn end(&mut self, reason: &str) -> Result<()> {
+        let is_expected = self.stage >= Stage::Closing;
         self.stage = Stage::Closed;
-        if expected {
+        if is_expected {
             return Ok(());
         }
-        Err(format!("the server dropped a connection: {how}; its log may say why").into())
+        Err(format!("{reason}; check the server's log").into())
     }
 }

@@ -1,16 +1,16 @@
-//! The time: microseconds since the program first looked.
+//! The time in microseconds since the first call of `now`.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// How late it is.
+/// The current time in microseconds.
 pub fn now() -> u64 {
     micros(START.elapsed())
 }
 
-/// A duration in the clock's unit.
+/// A duration in microseconds.
 pub fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }

@@ -1,30 +1,30 @@
 //! WebSocket frames and counter events, read and written by hand.
 //!
-//! At 64 clicks in flight one read brings dozens of frames of 30 bytes. A library that makes a
-//! message of each costs more than the server spends on sending it, and then the figures would be
-//! the client's. So this reads in place and allocates nothing; what is rare goes to serde_json.
+//! At 64 clicks in flight one read returns dozens of frames of 30 bytes. A library that allocates a
+//! message for each frame needs more time than the server, so we would measure the client. This
+//! module reads in place and allocates nothing. Only rare events go to serde_json.
 
 use serde::Deserialize;
 
-/// The largest frame that is taken: a counter's events are far smaller.
+/// The largest frame that a client accepts. The events of a counter are far smaller.
 const MAX_FRAME: usize = 64 << 10;
 
-/// What a server sends.
+/// A frame from the server.
 #[derive(Debug, PartialEq)]
 pub enum Frame<'a> {
-    /// A whole text message.
+    /// A complete text message.
     Text(&'a [u8]),
-    /// To be answered with a pong.
+    /// A ping with its payload, which the client answers with a pong.
     Ping(&'a [u8]),
-    /// Of no interest.
+    /// A pong, which the client ignores.
     Pong,
-    /// With its code, if it has one.
+    /// A close frame with its code, if it has one.
     Close(Option<u16>),
 }
 
-/// Takes the next frame off `bytes`; `None` if it has not all come yet. The error says why this
-/// is no frame that a counter server sends.
-pub fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str> {
+/// Removes the next frame from the front of `bytes`. Returns `None` if the frame is not complete yet.
+/// The error says why a counter server does not send such a frame.
+pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str> {
     let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let (length, rest) = match second {
         ..126 => (usize::from(second), rest),
@@ -49,17 +49,17 @@ pub fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str>
     }
 }
 
-/// Appends a frame as a client sends it. Ours have at most 125 bytes.
+/// Appends a masked frame, as a client sends it. The payload has at most 125 bytes.
 pub fn write(to: &mut Vec<u8>, first: u8, payload: &[u8]) {
-    // The mask keeps a web page from writing what it likes into a proxy's cache; for a program
-    // that sends always the same it need not be a good secret.
+    // The mask keeps a web page from writing chosen bytes into the cache of a proxy. This program
+    // always sends the same bytes, so the mask need not be a good secret.
     let mask: [u8; 4] = fastrand::u32(..).to_be_bytes();
     to.extend([first, 0x80 | payload.len().min(125) as u8]);
     to.extend(mask);
     to.extend(payload.iter().take(125).zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// What a counter server says.
+/// An event from a counter server.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
@@ -80,28 +80,28 @@ pub enum Event {
     },
 }
 
-/// Reads an event; `None` if it is none.
-pub fn event(text: &[u8]) -> Option<Event> {
-    // As our server and JavaScript write it, and as Python does.
+/// Reads an event. Returns `None` if the text is not an event.
+pub fn parse_event(text: &[u8]) -> Option<Event> {
+    // Our server and JavaScript write no blanks, and Python does.
     let value = text
         .strip_prefix(br#"{"type":"state","value":"#)
         .or_else(|| text.strip_prefix(br#"{"type": "state", "value": "#));
-    match value.and_then(integer) {
+    match value.and_then(parse_value) {
         Some(value) => Some(Event::State { value }),
         None => serde_json::from_slice(text).ok(),
     }
 }
 
-/// A number and the brace after it.
-fn integer(text: &[u8]) -> Option<i64> {
-    // Rust would take a plus sign, and JSON does not.
+/// Reads a number that is followed by a closing brace.
+fn parse_value(text: &[u8]) -> Option<i64> {
+    // Rust accepts a plus sign, but JSON does not.
     let digits = text.strip_suffix(b"}").filter(|digits| !digits.starts_with(b"+"))?;
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Frame, event, next};
+    use super::{Event, Frame, parse_event, take_next};
 
     #[test]
     fn events_are_read_as_every_server_writes_them() {
@@ -112,11 +112,11 @@ mod tests {
             (r#"{"type":"state","value":-9223372036854775808}"#, Event::State { value: i64::MIN }),
             (r#"{"type":"users","count":3}"#, Event::Users { count: 3 }),
         ] {
-            assert_eq!(event(text.as_bytes()), Some(expected), "{text}");
+            assert_eq!(parse_event(text.as_bytes()), Some(expected), "{text}");
         }
         for text in ["", "{}", "7", r#"{"type":"state","value":}"#, r#"{"type":"state","value":-}"#]
         {
-            assert_eq!(event(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_event(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -125,19 +125,19 @@ mod tests {
         let all: &[u8] = b"\x81\x02hi\x88\x02\x03\xe8\x81\x7e\x00\x80";
         for end in 0..4 {
             let mut bytes = all.get(..end).unwrap_or_default();
-            assert_eq!(next(&mut bytes), Ok(None));
+            assert_eq!(take_next(&mut bytes), Ok(None));
             assert_eq!(bytes.len(), end);
         }
         let mut bytes = all;
-        assert_eq!(next(&mut bytes), Ok(Some(Frame::Text(b"hi"))));
-        assert_eq!(next(&mut bytes), Ok(Some(Frame::Close(Some(1000)))));
-        assert_eq!(next(&mut bytes), Ok(None));
+        assert_eq!(take_next(&mut bytes), Ok(Some(Frame::Text(b"hi"))));
+        assert_eq!(take_next(&mut bytes), Ok(Some(Frame::Close(Some(1000)))));
+        assert_eq!(take_next(&mut bytes), Ok(None));
     }
 
     #[test]
     fn what_no_counter_server_sends_is_refused() {
         for bytes in [b"\x81\x80", b"\x01\x00", b"\x82\x00", b"\x81\x7f", b"\xc1\x00"] {
-            assert!(next(&mut bytes.as_slice()).is_err(), "{bytes:x?}");
+            assert!(take_next(&mut bytes.as_slice()).is_err(), "{bytes:x?}");
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Every connection is a file descriptor, and a shell's usual limit is 1,024 of them.
+//! Raises the limit of open files, because every connection needs one, and the usual limit is 1,024.
 
 use common::Result;
 
-/// Raises the limit as far as `clients` need it.
+/// Raises the limit as far as this number of clients needs it.
 #[cfg(unix)]
 pub fn raise(clients: u32) -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    // The standard streams, the poll, the files of the report and of /proc.
+    // Allow for the standard streams, the poll, the files of the report and the files in /proc.
     let needed = u64::from(clients) + 32;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
-    // As many as are needed rather than all that are allowed: macOS refuses more than a process
-    // may have, although it calls the hard limit infinite.
+    // Ask only for the needed number and not for the hard limit, because macOS calls the hard limit
+    // infinite, but refuses large numbers.
     let raised = Rlimit { current: Some(needed), maximum: now.maximum };
     if now.maximum.is_none_or(|most| needed <= most) && setrlimit(Resource::Nofile, raised).is_ok()
     {

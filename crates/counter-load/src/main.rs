@@ -1,24 +1,24 @@
 //! A load client for the counter: many clients, some of which click.
 //!
 //! Run `cargo run --release -p counter-load` while `cargo run --release -p counter-server` runs in
-//! another terminal. You will see how many clicks a second the server takes, how long one takes
-//! to reach the one who clicked and everybody else, and whether everyone got every value.
+//! another terminal. You will see how many clicks per second the server handles, how long a click
+//! takes to reach its sender and all other clients, and whether every client received every value.
 //!
-//! Any server of the counter protocol will do; nothing here knows ours.
+//! It works with any server of the counter protocol, not only with ours.
 
 mod args;
-mod bar;
 mod chart;
 mod checks;
 mod client;
 mod clock;
-mod crowd;
 mod frame;
-mod ledger;
 mod limit;
 mod load;
 mod pace;
+mod pool;
 mod process;
+mod progress;
+mod recorder;
 mod results;
 mod summary;
 mod target;
@@ -35,12 +35,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::args::Args;
-use crate::bar::Bar;
 use crate::checks::Checks;
 use crate::clock::micros;
-use crate::crowd::{Crowd, nobody};
 use crate::load::Plan;
-use crate::process::{Process, Watch};
+use crate::pool::{ClientPool, ignore_values};
+use crate::process::{CpuMeter, Process};
+use crate::progress::ProgressBar;
 use crate::results::{Results, Run};
 use crate::target::Target;
 
@@ -50,80 +50,80 @@ fn run(args: &Args) -> Result<()> {
     let server = args.pid.map(Process::find).transpose()?;
     let stop = stop_on_signals()?;
 
-    let mut crowd = Crowd::new(targets)?;
-    let results = measure(&mut crowd, args, server.as_ref(), &stop);
-    crowd.close();
+    let mut pool = ClientPool::new(targets)?;
+    let results = measure(&mut pool, args, server.as_ref(), &stop);
+    pool.close();
 
     let results = results?;
     print(&results)?;
     if let Some(file) = &args.json {
-        write(file, &results.to_json()?)?;
+        write_file(file, &results.to_json()?)?;
     }
     if let Some(file) = &args.chart {
-        write(file, &chart::svg(&results)?)?;
+        write_file(file, &chart::svg(&results)?)?;
     }
     match results.problem {
-        // Who presses Ctrl-C has the results and knows why there are few.
+        // After Ctrl-C, incomplete results are not an error.
         Some(problem) if !results.interrupted => Err(problem.into()),
         _ => Ok(()),
     }
 }
 
-/// Connects, warms up, and measures. No results without connections.
+/// Connects, warms up, and measures. If this fails, there are no results to print.
 fn measure(
-    crowd: &mut Crowd,
+    pool: &mut ClientPool,
     args: &Args,
     server: Option<&Process>,
     stop: &AtomicBool,
 ) -> Result<Results> {
     let stopped = || stop.load(Ordering::Relaxed);
-    crowd.connect(args.clients, stop)?;
-    let mut results = Results::new(args, crowd, server);
+    pool.connect(args.clients, stop)?;
+    let mut results = Results::new(args, pool, server);
     let mut result = Ok(());
 
     if args.idle {
-        let watch = Watch::start(server);
-        result = wait(crowd, args, stop);
-        results.used(&watch, 0);
+        let cpu = CpuMeter::start(server);
+        result = stay_idle(pool, args, stop);
+        results.add_usage(&cpu, 0);
     } else if !stopped() {
-        // The warm-up goes down and the measured run goes up, so that both actions are checked,
-        // and within each a value says which click it is of: what several senders click both
-        // ways at once may come in any order.
-        let (warm_up, warmed_up) = load::run(crowd, &Plan::warm_up(args), stop)?;
-        results.checks = Some(Checks::of(&[&warm_up], crowd));
+        // The warm-up clicks down and the measured run clicks up, so both actions are checked.
+        // Within each run, a value tells which click made it. With both actions at once it would
+        // not, because the clicks of several senders may arrive in any order.
+        let (warm_up, warmed_up) = load::run(pool, &Plan::warm_up(args), stop)?;
+        results.checks = Some(Checks::of(&[&warm_up], pool));
         result = warmed_up;
         if result.is_ok() && !stopped() {
-            let watch = Watch::start(server);
-            let (mut ledger, done) = load::run(crowd, &Plan::measured(args), stop)?;
-            results.used(&watch, ledger.deliveries);
-            result = done.and_then(|()| load::listen_on(crowd, &mut ledger));
-            results.run = Run::of(&ledger)?;
-            results.checks = Some(Checks::of(&[&warm_up, &ledger], crowd));
+            let cpu = CpuMeter::start(server);
+            let (mut recorder, finished) = load::run(pool, &Plan::measured(args), stop)?;
+            results.add_usage(&cpu, recorder.deliveries);
+            result = finished.and_then(|()| load::check_for_late_values(pool, &mut recorder));
+            results.run = Run::of(&recorder)?;
+            results.checks = Some(Checks::of(&[&warm_up, &recorder], pool));
         }
     }
 
     results.interrupted = stopped();
-    // Values that are missing in the end may be missing because the run broke off.
-    let broke_off = result.err().map(|error| error.to_string());
-    results.problem = broke_off.or_else(|| results.checks.as_ref()?.problem());
+    // If the run failed, report its error first, because values may be missing only for this reason.
+    let run_error = result.err().map(|error| error.to_string());
+    results.problem = run_error.or_else(|| results.checks.as_ref()?.problem());
     if let Some(checks) = &mut results.checks {
         checks.passed = results.problem.is_none();
     }
     Ok(results)
 }
 
-/// Keeps the connections open, and does nothing with them.
-fn wait(crowd: &mut Crowd, args: &Args, stop: &AtomicBool) -> Result<()> {
+/// Keeps the connections open without any clicks.
+fn stay_idle(pool: &mut ClientPool, args: &Args, stop: &AtomicBool) -> Result<()> {
     let (began, duration) = (clock::now(), micros(args.duration().unwrap_or_default()));
-    let bar = Bar::new("waiting", duration);
+    let bar = ProgressBar::new("waiting", duration);
     while clock::now() - began < duration && !stop.load(Ordering::Relaxed) {
-        crowd.turn(nobody)?;
-        bar.at(clock::now() - began);
+        pool.poll_once(ignore_values)?;
+        bar.set_position(clock::now() - began);
     }
     Ok(())
 }
 
-/// The flag that the first Ctrl-C or SIGTERM sets. The second one ends the program at once.
+/// A flag that the first Ctrl-C or SIGTERM sets. The second signal ends the program immediately.
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -135,15 +135,15 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 
 fn print(results: &Results) -> Result<()> {
     match write!(stdout(), "{results}") {
-        // Whoever reads has read enough, as `head` does.
+        // A reader like `head` closes the pipe when it has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|error| format!("cannot print the report: {error}").into()),
     }
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    let sentence = |error| format!("cannot write {}: {error}; give another file", file.display());
-    std::fs::write(file, text).map_err(sentence)?;
+fn write_file(file: &Path, text: &str) -> Result<()> {
+    let message = |error| format!("cannot write {}: {error}; give another file", file.display());
+    std::fs::write(file, text).map_err(message)?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! When clicks are due at a fixed rate.
+//! The times at which clicks are due at a fixed rate.
 //!
-//! Clicks are due in bunches, one bunch every tick: a tick is a millisecond, or longer if there is
-//! less than one click in that. The poll counts in whole milliseconds and rounds up, which would
-//! make half a millisecond of every latency ours; so a thread sleeps until the tick and wakes it.
+//! Clicks are due in groups, one group every tick. A tick is a millisecond, or longer if less than one
+//! click is due in a millisecond. The poll rounds its timeout up to whole milliseconds, which would
+//! add half a millisecond to every latency. So a thread sleeps until the tick and wakes the poll.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,47 +13,47 @@ use mio::Waker;
 
 use crate::clock;
 
-/// The clicks' timetable.
+/// The times at which clicks are due.
 pub struct Pace {
     tick: f64,
     clicks_in_tick: f64,
-    over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pace {
-    /// `rate` clicks a second since `began`, and `waker` at each tick.
+    /// Starts with `rate` clicks per second from `began` on, and calls `waker` at each tick.
     pub fn new(rate: f64, began: u64, waker: Arc<Waker>) -> Self {
         let tick = (1.0 / rate).max(0.001);
-        let over = Arc::new(AtomicBool::new(false));
-        let done = over.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_stopped = stop.clone();
         let thread = thread::spawn(move || {
             for n in 1_u32.. {
                 let next = began + (f64::from(n) * tick * 1e6) as u64;
-                // Not beyond a moment, so that a slow rate does not delay the end.
+                // Sleep at most 0.1 seconds at once, so that a slow rate does not delay the end.
                 while let Some(left @ 1..) = next.checked_sub(clock::now()) {
-                    if done.load(Ordering::Relaxed) {
+                    if is_stopped.load(Ordering::Relaxed) {
                         return;
                     }
                     thread::sleep(Duration::from_micros(left.min(100_000)));
                 }
-                // A poll that fails to be woken wakes up a little later by itself.
+                // Ignore an error, because the poll also ends by itself a little later.
                 _ = waker.wake();
             }
         });
-        Self { tick, clicks_in_tick: rate * tick, over, thread: Some(thread) }
+        Self { tick, clicks_in_tick: rate * tick, stop, thread: Some(thread) }
     }
 
-    /// When click number `n` is due, counted from 0, in microseconds since the beginning.
-    pub fn due(&self, n: u64) -> u64 {
+    /// The time at which click number `n` is due, in microseconds since `began`. The first is number 0.
+    pub fn due_at(&self, n: u64) -> u64 {
         ((n as f64 / self.clicks_in_tick).floor() * self.tick * 1e6) as u64
     }
 }
 
 impl Drop for Pace {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        // A thread that has ended in a panic has nothing left to do, either.
+        self.stop.store(true, Ordering::Relaxed);
+        // Ignore a panic of the thread, because it has nothing left to do.
         _ = self.thread.take().map(JoinHandle::join);
     }
 }

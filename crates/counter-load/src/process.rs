@@ -1,31 +1,31 @@
-//! CPU time and memory: the server's, as Linux tells it, and our own.
+//! Measures the CPU time and memory of the server, if it runs on Linux, and our own CPU time.
 
 use std::time::Instant;
 
 use common::Result;
 use serde::Serialize;
 
-/// A process to watch.
+/// A process to measure.
 pub struct Process {
     /// Its id.
     pub pid: u32,
-    /// Its resident memory when we first looked, in KiB.
+    /// Its resident memory before the clients connected, in KiB.
     pub memory_before: f64,
 }
 
 /// CPU time in seconds.
 #[derive(Clone, Copy, Default)]
-pub struct Cpu {
+pub struct CpuTime {
     /// In the program's own code.
     pub user: f64,
     /// In the kernel, for the program.
     pub system: f64,
 }
 
-/// CPU time that a process used while the run lasted. The fields' names are the JSON's.
+/// The CPU time that a process used during the run. The report in JSON has the same field names.
 #[derive(Serialize)]
-pub struct Used {
-    /// Of one core.
+pub struct CpuUsage {
+    /// The share of one core.
     pub cpu_share: f64,
     pub cpu_us_per_delivery: Option<f64>,
     pub user_us_per_delivery: Option<f64>,
@@ -33,7 +33,7 @@ pub struct Used {
 }
 
 impl Process {
-    /// Looks at a process for the first time.
+    /// Finds a process and measures its memory.
     pub fn find(pid: u32) -> Result<Self> {
         let mut process = Self { pid, memory_before: 0.0 };
         process.memory_before = process.memory()?;
@@ -46,36 +46,38 @@ impl Process {
         let status = self.read("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        kib.ok_or_else(|| self.gone())
+        kib.ok_or_else(|| self.not_found())
     }
 
-    /// The CPU time of all its threads so far, those that have ended included.
-    pub fn cpu(&self) -> Result<Cpu> {
+    /// The CPU time of all its threads so far, including threads that have ended.
+    pub fn cpu(&self) -> Result<CpuTime> {
         let stat = self.read("stat")?;
         // The second field is the program's name in brackets, which may have blanks in it.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
         match (times.next(), times.next()) {
             (Some(Ok(user)), Some(Ok(system))) => {
-                Ok(Cpu { user: user / ticks(), system: system / ticks() })
+                Ok(CpuTime { user: user / ticks_per_second(), system: system / ticks_per_second() })
             }
-            _ => Err(self.gone()),
+            _ => Err(self.not_found()),
         }
     }
 
     fn read(&self, file: &str) -> Result<String> {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).map_err(|_| self.gone())
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).map_err(|_| self.not_found())
     }
 
-    fn gone(&self) -> common::Error {
+    fn not_found(&self) -> common::Error {
         let pid = self.pid;
-        format!("there is no process {pid} to watch; --pid needs Linux and the server's process id")
-            .into()
+        format!(
+            "there is no process {pid} to measure; --pid needs Linux and the server's process id"
+        )
+        .into()
     }
 }
 
-/// How many units of `/proc`'s times are a second.
-fn ticks() -> f64 {
+/// The number of clock ticks per second in the times of `/proc`.
+fn ticks_per_second() -> f64 {
     #[cfg(unix)]
     {
         rustix::param::clock_ticks_per_second() as f64
@@ -84,7 +86,7 @@ fn ticks() -> f64 {
     100.0
 }
 
-/// Our own CPU time so far, in seconds, where the system tells it exactly.
+/// Our own CPU time so far, in seconds, if the system provides it.
 fn own_cpu() -> Option<f64> {
     #[cfg(unix)]
     {
@@ -97,27 +99,27 @@ fn own_cpu() -> Option<f64> {
     None
 }
 
-/// A look at the clocks, to tell later what was used since.
-pub struct Watch<'a> {
-    /// The server, if we know it.
+/// Measures the CPU time that the server and we use from its start on.
+pub struct CpuMeter<'a> {
+    /// The process of the server, if `--pid` was given.
     pub server: Option<&'a Process>,
-    server_cpu: Option<Cpu>,
+    server_cpu: Option<CpuTime>,
     own_cpu: Option<f64>,
     began: Instant,
 }
 
-impl<'a> Watch<'a> {
-    /// Looks now.
+impl<'a> CpuMeter<'a> {
+    /// Starts to measure.
     pub fn start(server: Option<&'a Process>) -> Self {
         let server_cpu = server.and_then(|server| server.cpu().ok());
         Self { server, server_cpu, own_cpu: own_cpu(), began: Instant::now() }
     }
 
-    /// What the server and we used since; nothing of a server that has ended.
-    pub fn used(&self, deliveries: u64) -> (Option<Used>, Option<Used>) {
+    /// The CPU usage of the server and our own since the start. `None` for a server that has ended.
+    pub fn usage(&self, deliveries: u64) -> (Option<CpuUsage>, Option<CpuUsage>) {
         let seconds = self.began.elapsed().as_secs_f64();
         let each = |cpu: f64| (deliveries > 0).then(|| cpu * 1e6 / deliveries as f64);
-        let used = |cpu: f64| Used {
+        let usage = |cpu: f64| CpuUsage {
             cpu_share: cpu / seconds,
             cpu_us_per_delivery: each(cpu),
             user_us_per_delivery: None,
@@ -126,12 +128,12 @@ impl<'a> Watch<'a> {
         let server = self.server.and_then(|server| {
             let (then, now) = (self.server_cpu?, server.cpu().ok()?);
             let (user, system) = (now.user - then.user, now.system - then.system);
-            Some(Used {
+            Some(CpuUsage {
                 user_us_per_delivery: each(user),
                 system_us_per_delivery: each(system),
-                ..used(user + system)
+                ..usage(user + system)
             })
         });
-        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| used(now - then)))
+        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| usage(now - then)))
     }
 }

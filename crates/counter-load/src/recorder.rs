@@ -1,141 +1,143 @@
-//! Every click and what became of it.
+//! Records every click, and which clients have received its value.
 //!
-//! All clicks of a run go the same way, up or down, so a value says which click it is of: the
-//! first one's is `base + step`, and so on. Clicks of several senders that are under way at once
-//! may overtake one another, and nothing on the wire says whose click made a value. The n-th value
-//! is booked for the n-th click that was sent: that leaves the mean latency exact, and shifts the
-//! others by no more than the clicks overtook one another.
+//! All clicks of a run go the same way, up or down, so a value tells which click made it: the value
+//! of the first click is `base + step`, and so on. When several senders click at once, their clicks
+//! may overtake one another, and no message says whose click made a value. So the recorder counts
+//! the n-th value as the value of the n-th click that was sent. The mean latency stays exact, and
+//! the percentiles change only by as much as clicks overtook one another.
 
 use std::collections::VecDeque;
 
 use common::Result;
 use hdrhistogram::Histogram;
 
-/// What to do when a value came that is of no click of ours.
-pub const SOMEBODY_ELSE: &str =
-    "somebody else clicked meanwhile; load a counter that nobody else uses";
+/// The error message for a value that is not the value of one of our clicks.
+pub const OTHER_CLIENT: &str =
+    "another client changed the counter during the test; use a server without other clients";
 
-/// How long a slice of the timeline is, in microseconds.
-pub const SLICE: u64 = 10_000;
+/// The length of a slice of the timeline, in microseconds.
+pub const SLICE_US: u64 = 10_000;
 
-/// The longest latency that is told apart, in microseconds: ten minutes.
-const LONGEST: u64 = 600_000_000;
+/// The longest latency that is measured, in microseconds: ten minutes.
+const MAX_LATENCY_US: u64 = 600_000_000;
 
 /// Latencies in microseconds. 32 bits are enough for one client, and half the memory.
 pub type Latencies = Histogram<u32>;
 
-/// A click that not all clients have heard of.
+/// A click whose value some clients have not received yet.
 struct Click {
-    at: u64,
-    owner: u32,
-    /// How many clients have its value or a later one.
-    passed: u32,
-    /// No client has skipped it.
-    whole: bool,
+    clicked_at: u64,
+    sender: u32,
+    /// The number of clients that have received its value or a later one.
+    passed_by: u32,
+    /// Some client has skipped its value.
+    is_skipped: bool,
 }
 
-/// What one client got.
+/// The values that one client has received.
 #[derive(Clone)]
-pub struct Account {
-    /// The click that its newest value is of; 0 before the first.
-    pub seen: u64,
-    /// How many values it missed.
+pub struct ClientRecord {
+    /// The number of the click that made its newest value, 0 before the first.
+    pub newest_click: u64,
+    /// The number of values that it skipped.
     pub skipped: u64,
-    /// Whether it was told of a click in the other direction.
-    went_back: bool,
-    /// From a click to its copy, whoever clicked.
+    /// It has received the value of a click in the other direction.
+    saw_reversal: bool,
+    /// The times from any client's click until this client received the value.
     pub latencies: Latencies,
 }
 
-/// What came that should not have come.
+/// The number of received values that are wrong.
 #[derive(Clone, Copy, Default)]
 pub struct Faults {
-    /// An older value after a newer one.
+    /// Older values after a newer one.
     pub backwards: u64,
-    /// The same value once more.
+    /// Values that arrived twice.
     pub repeated: u64,
-    /// Values that nobody here clicked for.
-    pub unasked: u64,
+    /// Values that no click of ours has made.
+    pub unexpected: u64,
 }
 
-/// A run's clicks and what each client got of them.
-pub struct Ledger {
+/// The clicks of a run, and the values that each client has received.
+pub struct Recorder {
     base: i64,
     step: i64,
     barrier: bool,
-    clicks: VecDeque<Click>,
-    /// The number of the first one in `clicks`; they are counted from 1.
-    first: u64,
-    /// How many clicks were made, or were due.
-    pub sent: u64,
-    /// One for each client.
-    pub accounts: Vec<Account>,
-    /// From a click to its sender's own copy.
-    pub own: Latencies,
-    /// From a click to the last client's copy.
-    pub last: Latencies,
-    /// How many values arrived, all clients together.
+    /// The clicks whose values some clients have not received yet.
+    pending: VecDeque<Click>,
+    /// The number of the first pending click. Clicks are numbered from 1.
+    first_pending: u64,
+    /// The number of clicks that were made, or were due.
+    pub total_clicks: u64,
+    /// One record for each client.
+    pub records: Vec<ClientRecord>,
+    /// The times from a click until its sender received the value.
+    pub own_copy: Latencies,
+    /// The times from a click until the last client received the value.
+    pub last_client: Latencies,
+    /// The number of values that arrived, for all clients together.
     pub deliveries: u64,
-    /// How many of them in each slice of time.
+    /// The number of deliveries in each slice of time.
     pub timeline: Vec<u64>,
-    /// How many clients were told of a click in the other direction.
-    went_back: usize,
-    /// What should not have come.
+    /// The number of clients that have received the value of a click in the other direction.
+    reversals: usize,
+    /// The number of wrong values.
     pub faults: Faults,
-    /// When the run began.
+    /// The time at which the run began.
     pub began: u64,
-    /// When the last value came.
+    /// The time at which the last value arrived.
     pub ended: u64,
-    /// Who may click again, and how often.
-    pub free: Vec<(u32, u32)>,
+    /// The senders that may click again, each with a number of clicks.
+    pub may_click: Vec<(u32, u32)>,
 }
 
-impl Ledger {
-    /// A ledger for `clients` that all have the value `base`.
+impl Recorder {
+    /// A recorder for clients that all have the value `base`.
     pub fn new(clients: usize, base: i64, step: i64, barrier: bool) -> Result<Self> {
-        // Two digits for each of the many, three for all.
-        let account = Account { seen: 0, skipped: 0, went_back: false, latencies: histogram(2)? };
+        // Two digits are enough for each of many clients, and save memory.
+        let latencies = histogram(2)?;
+        let record = ClientRecord { newest_click: 0, skipped: 0, saw_reversal: false, latencies };
         Ok(Self {
             base,
             step,
             barrier,
-            clicks: VecDeque::new(),
-            first: 1,
-            sent: 0,
-            accounts: vec![account; clients],
-            own: histogram(3)?,
-            last: histogram(3)?,
+            pending: VecDeque::new(),
+            first_pending: 1,
+            total_clicks: 0,
+            records: vec![record; clients],
+            own_copy: histogram(3)?,
+            last_client: histogram(3)?,
             deliveries: 0,
             timeline: Vec::new(),
-            went_back: 0,
+            reversals: 0,
             faults: Faults::default(),
             began: 0,
             ended: 0,
-            free: Vec::new(),
+            may_click: Vec::new(),
         })
     }
 
-    /// Says when the run begins.
+    /// Sets the beginning of the run.
     pub fn begin(&mut self, now: u64) {
         (self.began, self.ended) = (now, now);
     }
 
-    /// Books a click of `owner`. With a rate, `at` is when it was due, even if it is sent late:
-    /// the wait is the server's, or ours, but never the user's fault.
-    pub fn click(&mut self, owner: u32, at: u64) {
-        self.sent += 1;
-        self.clicks.push_back(Click { at, owner, passed: 0, whole: true });
+    /// Records a click. With a rate, `clicked_at` is the time at which the click was due, even if it
+    /// is sent later, because a user would have clicked at that time.
+    pub fn record_click(&mut self, sender: u32, clicked_at: u64) {
+        self.total_clicks += 1;
+        self.pending.push_back(Click { clicked_at, sender, passed_by: 0, is_skipped: false });
     }
 
-    /// Books the values that client `who` was told.
-    pub fn hear(&mut self, who: usize, values: &[i64], now: u64) {
+    /// Records the values that a client has received.
+    pub fn record_values(&mut self, client: usize, values: &[i64], now: u64) {
         let before = self.deliveries;
         for value in values {
-            self.hear_one(who, *value, now);
+            self.record_value(client, *value, now);
         }
         if self.deliveries > before {
             self.ended = now;
-            let slice = ((now - self.began) / SLICE) as usize;
+            let slice = ((now - self.began) / SLICE_US) as usize;
             if self.timeline.len() <= slice {
                 self.timeline.resize(slice + 1, 0);
             }
@@ -145,106 +147,107 @@ impl Ledger {
         }
     }
 
-    fn hear_one(&mut self, who: usize, value: i64, now: u64) {
-        let Some(account) = self.accounts.get_mut(who) else { return };
+    fn record_value(&mut self, client: usize, value: i64, now: u64) {
+        let Some(record) = self.records.get_mut(client) else { return };
         let number = value.wrapping_sub(self.base).wrapping_mul(self.step);
-        let Some(number) = u64::try_from(number).ok().filter(|number| *number <= self.sent) else {
-            self.faults.unasked += 1;
+        let Some(number) = u64::try_from(number).ok().filter(|number| *number <= self.total_clicks)
+        else {
+            self.faults.unexpected += 1;
             return;
         };
-        if number == account.seen {
+        if number == record.newest_click {
             self.faults.repeated += 1;
             return;
         }
-        if number < account.seen {
+        if number < record.newest_click {
             self.faults.backwards += 1;
-            // One step back, to a value that it has had: what comes late was skipped before, and
-            // where data were lost, it is more than a step.
-            if number + 1 == account.seen && account.skipped == 0 && !account.went_back {
-                account.went_back = true;
-                self.went_back += 1;
+            // One step back to a value that this client already had is a click in the other
+            // direction. A late value was skipped before, and lost data are more than one step.
+            if number + 1 == record.newest_click && record.skipped == 0 && !record.saw_reversal {
+                record.saw_reversal = true;
+                self.reversals += 1;
             }
             return;
         }
-        let next = account.seen + 1;
-        account.seen = number;
-        account.skipped += number - next;
+        let next = record.newest_click + 1;
+        record.newest_click = number;
+        record.skipped += number - next;
         self.deliveries += 1;
         for skipped in next..number {
-            self.pass(who, skipped, now, false);
+            self.pass_click(client, skipped, now, false);
         }
-        self.pass(who, number, now, true);
+        self.pass_click(client, number, now, true);
     }
 
-    /// Client `who` has the value of a click, or has skipped it.
-    fn pass(&mut self, who: usize, number: u64, now: u64, got: bool) {
-        let clients = self.accounts.len() as u32;
-        let click = self.clicks.get_mut((number - self.first) as usize);
-        let (Some(click), Some(account)) = (click, self.accounts.get_mut(who)) else { return };
-        let latency = now.saturating_sub(click.at);
-        let own = click.owner as usize == who;
-        click.passed += 1;
-        click.whole &= got;
-        let complete = click.passed == clients;
-        if got {
-            account.latencies.saturating_record(latency);
-            if own {
-                self.own.saturating_record(latency);
+    /// Records that a client has received the value of a click, or has skipped it.
+    fn pass_click(&mut self, client: usize, number: u64, now: u64, is_received: bool) {
+        let clients = self.records.len() as u32;
+        let click = self.pending.get_mut((number - self.first_pending) as usize);
+        let (Some(click), Some(record)) = (click, self.records.get_mut(client)) else { return };
+        let latency = now.saturating_sub(click.clicked_at);
+        let is_own = click.sender as usize == client;
+        click.passed_by += 1;
+        click.is_skipped |= !is_received;
+        let is_complete = click.passed_by == clients;
+        if is_received {
+            record.latencies.saturating_record(latency);
+            if is_own {
+                self.own_copy.saturating_record(latency);
             }
         }
-        if if self.barrier { complete } else { own } {
-            match self.free.last_mut() {
-                Some((owner, clicks)) if *owner == click.owner => *clicks += 1,
-                _ => self.free.push((click.owner, 1)),
+        if if self.barrier { is_complete } else { is_own } {
+            match self.may_click.last_mut() {
+                Some((sender, clicks)) if *sender == click.sender => *clicks += 1,
+                _ => self.may_click.push((click.sender, 1)),
             }
         }
-        // Each client passes the clicks in order, so the first one is complete first.
-        if complete {
-            if click.whole {
-                self.last.saturating_record(latency);
+        // Each client passes the clicks in order, so the first pending click is complete first.
+        if is_complete {
+            if !click.is_skipped {
+                self.last_client.saturating_record(latency);
             }
-            self.clicks.pop_front();
-            self.first += 1;
+            self.pending.pop_front();
+            self.first_pending += 1;
         }
     }
 
-    /// Whether every client has the last click's value.
-    pub fn complete(&self) -> bool {
-        self.clicks.is_empty()
+    /// Whether every client has received the value of the last click.
+    pub fn is_complete(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    /// Fails if somebody else clicked: there is a value that nobody here clicked for, or everybody
-    /// was told of a click in the other direction.
-    pub fn check_others(&self) -> Result<()> {
-        match self.faults.unasked > 0 || self.went_back == self.accounts.len() {
-            true => Err(SOMEBODY_ELSE.into()),
+    /// Fails if another client has clicked: some value is not the value of one of our clicks, or all
+    /// clients have received the value of a click in the other direction.
+    pub fn check_other_clients(&self) -> Result<()> {
+        match self.faults.unexpected > 0 || self.reversals == self.records.len() {
+            true => Err(OTHER_CLIENT.into()),
             false => Ok(()),
         }
     }
 
-    /// How many clicks not every client has heard of.
+    /// The number of clicks whose values some clients have not received.
     pub fn missing(&self) -> usize {
-        self.clicks.len()
+        self.pending.len()
     }
 
-    /// When the oldest click was made that not every client has heard of.
-    pub fn oldest(&self) -> Option<u64> {
-        self.clicks.front().map(|click| click.at)
+    /// The time of the oldest click whose value some clients have not received.
+    pub fn oldest_missing(&self) -> Option<u64> {
+        self.pending.front().map(|click| click.clicked_at)
     }
 
-    /// How many clients do not have the last click's value.
+    /// The number of clients that have not received the value of the last click.
     pub fn behind(&self) -> usize {
-        self.accounts.iter().filter(|account| account.seen < self.sent).count()
+        self.records.iter().filter(|record| record.newest_click < self.total_clicks).count()
     }
 
-    /// How many values were skipped, and by how many clients.
+    /// The number of values that clients skipped, and the number of these clients.
     pub fn skipped(&self) -> (u64, usize) {
-        let skipped = self.accounts.iter().map(|account| account.skipped);
+        let skipped = self.records.iter().map(|record| record.skipped);
         (skipped.clone().sum(), skipped.filter(|skipped| *skipped > 0).count())
     }
 }
 
-/// An empty histogram of that many digits.
+/// An empty histogram with this number of significant digits.
 pub fn histogram(digits: u8) -> Result<Latencies> {
-    Ok(Latencies::new_with_max(LONGEST, digits)?)
+    Ok(Latencies::new_with_max(MAX_LATENCY_US, digits)?)
 }

@@ -1,4 +1,4 @@
-//! What was measured. The fields' names are the JSON's.
+//! The results of a measurement. The report in JSON has the same field names.
 
 use common::Result;
 use hdrhistogram::Histogram;
@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::args::Args;
 use crate::checks::Checks;
-use crate::crowd::Crowd;
-use crate::ledger::{Ledger, SLICE};
-use crate::process::{Process, Used, Watch};
+use crate::pool::ClientPool;
+use crate::process::{CpuMeter, CpuUsage, Process};
+use crate::recorder::{Recorder, SLICE_US};
 
-/// How many points the timeline has at most.
-const POINTS: usize = 100;
+/// The largest number of points in the timeline.
+const MAX_POINTS: usize = 100;
 
-/// Everything.
+/// All results.
 #[derive(Serialize)]
 pub struct Results {
     pub url: String,
@@ -22,32 +22,35 @@ pub struct Results {
     pub in_flight: Option<u32>,
     pub barrier: bool,
     pub rate: Option<f64>,
-    /// By Ctrl-C.
+    /// Ctrl-C or SIGTERM ended the run.
     pub interrupted: bool,
-    /// What went wrong, if anything did.
+    /// The error message, if the run or a check failed.
     pub problem: Option<String>,
     pub connect: Connect,
-    /// Not with `--idle`, as the next one.
+    /// The measured run. `None` with `--idle`.
     pub run: Option<Run>,
+    /// The checks. `None` with `--idle`.
     pub checks: Option<Checks>,
-    /// Only with `--pid`.
-    pub server: Option<Used>,
+    /// The CPU usage of the server. Only with `--pid`.
+    pub server: Option<CpuUsage>,
+    /// The memory of the server. Only with `--pid`.
     pub memory: Option<Memory>,
-    pub load: Option<Used>,
+    /// The CPU usage of this load client.
+    pub load: Option<CpuUsage>,
 }
 
 #[derive(Serialize)]
 pub struct Connect {
-    /// Until all had users and state.
+    /// The time until all clients had received `users` and `state`.
     pub seconds: f64,
     pub per_second: f64,
-    /// Until all had heard of all.
+    /// The time until all clients had received the full user count.
     pub told_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
 pub struct Run {
-    /// From the first click to the last delivery.
+    /// The time from the first click to the last delivery.
     pub seconds: f64,
     pub updates: u64,
     pub updates_per_second: f64,
@@ -56,7 +59,7 @@ pub struct Run {
     pub latency_us: Latency,
     pub fairness: Fairness,
     pub timeline: Timeline,
-    /// Of all deliveries.
+    /// The latencies of all deliveries.
     #[serde(skip)]
     pub histogram: Histogram<u64>,
 }
@@ -99,19 +102,19 @@ pub struct Memory {
 }
 
 impl Results {
-    /// What is known as soon as the clients are connected.
-    pub fn new(args: &Args, crowd: &Crowd, server: Option<&Process>) -> Self {
+    /// The results that are known as soon as the clients are connected.
+    pub fn new(args: &Args, pool: &ClientPool, server: Option<&Process>) -> Self {
         let closed_loop = !args.idle && args.rate.is_none();
-        let seconds = crowd.connected.as_secs_f64();
+        let seconds = pool.connected_after.as_secs_f64();
         let memory = server.and_then(|server| {
             let connected_kib = server.memory().ok()?;
             let before_kib = server.memory_before;
-            let kib_per_connection = (connected_kib - before_kib) / crowd.open.max(1) as f64;
+            let kib_per_connection = (connected_kib - before_kib) / pool.open.max(1) as f64;
             Some(Memory { before_kib, connected_kib, kib_per_connection, after_kib: None })
         });
         Self {
             url: args.urls.join(" "),
-            clients: crowd.open,
+            clients: pool.open,
             senders: (!args.idle).then(|| args.senders()),
             in_flight: closed_loop.then_some(args.in_flight),
             barrier: args.barrier,
@@ -120,8 +123,8 @@ impl Results {
             problem: None,
             connect: Connect {
                 seconds,
-                per_second: crowd.open as f64 / seconds,
-                told_seconds: crowd.told.map(|told| told.as_secs_f64()),
+                per_second: pool.open as f64 / seconds,
+                told_seconds: pool.full_count_after.map(|after| after.as_secs_f64()),
             },
             run: None,
             checks: None,
@@ -131,10 +134,10 @@ impl Results {
         }
     }
 
-    /// Adds what was used since `watch` began.
-    pub fn used(&mut self, watch: &Watch<'_>, deliveries: u64) {
-        (self.server, self.load) = watch.used(deliveries);
-        if let (Some(memory), Some(server)) = (&mut self.memory, watch.server) {
+    /// Adds the CPU usage since `cpu` was started, and the memory of the server after the run.
+    pub fn add_usage(&mut self, cpu: &CpuMeter<'_>, deliveries: u64) {
+        (self.server, self.load) = cpu.usage(deliveries);
+        if let (Some(memory), Some(server)) = (&mut self.memory, cpu.server) {
             memory.after_kib = server.memory().ok();
         }
     }
@@ -146,18 +149,18 @@ impl Results {
 }
 
 impl Run {
-    /// The figures of a run; `None` if nothing was delivered.
-    pub fn of(ledger: &Ledger) -> Result<Option<Self>> {
-        let seconds = (ledger.ended - ledger.began) as f64 / 1e6;
-        if ledger.deliveries == 0 || seconds == 0.0 {
+    /// The numbers of a run. `None` if no value was delivered.
+    pub fn of(recorder: &Recorder) -> Result<Option<Self>> {
+        let seconds = (recorder.ended - recorder.began) as f64 / 1e6;
+        if recorder.deliveries == 0 || seconds == 0.0 {
             return Ok(None);
         }
-        // Counts of 64 bits: all clients' deliveries of an hour are more than 32 bits hold.
-        let mut histogram = Histogram::<u64>::new_with_max(ledger.own.high(), 2)?;
+        // Counts have 64 bits, because an hour may have more deliveries than 32 bits can count.
+        let mut histogram = Histogram::<u64>::new_with_max(recorder.own_copy.high(), 2)?;
         let mut p99s = Vec::new();
-        for account in &ledger.accounts {
-            p99s.push(account.latencies.value_at_quantile(0.99));
-            for step in account.latencies.iter_recorded() {
+        for record in &recorder.records {
+            p99s.push(record.latencies.value_at_quantile(0.99));
+            for step in record.latencies.iter_recorded() {
                 histogram
                     .saturating_record_n(step.value_iterated_to(), step.count_at_value().into());
             }
@@ -165,24 +168,25 @@ impl Run {
         p99s.sort_unstable();
         let slowest = p99s.last().copied().unwrap_or_default();
         let median = p99s.get(p99s.len() / 2).copied().unwrap_or_default();
-        let updates = ledger.accounts.iter().map(|account| account.seen).max().unwrap_or_default();
+        let updates =
+            recorder.records.iter().map(|record| record.newest_click).max().unwrap_or_default();
         Ok(Some(Self {
             seconds,
             updates,
             updates_per_second: updates as f64 / seconds,
-            deliveries: ledger.deliveries,
-            deliveries_per_second: ledger.deliveries as f64 / seconds,
+            deliveries: recorder.deliveries,
+            deliveries_per_second: recorder.deliveries as f64 / seconds,
             latency_us: Latency {
-                own_copy: Percentiles::of(&ledger.own),
+                own_copy: Percentiles::of(&recorder.own_copy),
                 any_client: Percentiles::of(&histogram),
-                last_client: Percentiles::of(&ledger.last),
+                last_client: Percentiles::of(&recorder.last_client),
             },
             fairness: Fairness {
                 slowest_client_p99_us: slowest,
                 median_client_p99_us: median,
                 ratio: slowest as f64 / median.max(1) as f64,
             },
-            timeline: Timeline::of(&ledger.timeline),
+            timeline: Timeline::of(&recorder.timeline),
             histogram,
         }))
     }
@@ -202,9 +206,9 @@ impl Percentiles {
 
 impl Timeline {
     fn of(slices: &[u64]) -> Self {
-        let width = slices.len().div_ceil(POINTS).max(1);
-        let slice_seconds = (width as u64 * SLICE) as f64 / 1e6;
-        // What is left over at the end is no whole slice and would look like a drop.
+        let width = slices.len().div_ceil(MAX_POINTS).max(1);
+        let slice_seconds = (width as u64 * SLICE_US) as f64 / 1e6;
+        // Leave out an incomplete slice at the end, because it would look like a drop.
         let sums = slices.chunks_exact(width).map(|chunk| chunk.iter().sum::<u64>());
         let deliveries_per_second = sums.map(|sum| sum as f64 / slice_seconds).collect();
         Self { slice_seconds, deliveries_per_second }

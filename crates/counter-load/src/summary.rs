@@ -1,23 +1,24 @@
-//! The results for people: the summary on stdout.
+//! The summary of the results on stdout.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::checks::Checks;
-use crate::process::Used;
+use crate::process::CpuUsage;
 use crate::results::{Percentiles, Results, Run};
 
-/// From this share of a core on, the load client may be what limits the figures.
-const BUSY: f64 = 0.9;
+/// If the load client uses at least this share of a core, it may limit the results.
+const BUSY_SHARE: f64 = 0.9;
 
 impl Display for Results {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title())?;
         write!(f, "connects     {}/s", grouped(self.connect.per_second))?;
         match self.connect.told_seconds {
-            Some(told) => {
-                writeln!(f, "; all {} knew of all after {told:.2} s", grouped(self.clients as f64))?
+            Some(after) => {
+                let clients = grouped(self.clients as f64);
+                writeln!(f, "; all {clients} received the full user count after {after:.2} s")?
             }
-            None => writeln!(f, "; not all were told of all")?,
+            None => writeln!(f, "; not all received the full user count")?,
         }
         if let Some(run) = &self.run {
             run.fmt(f)?;
@@ -36,7 +37,7 @@ impl Display for Results {
         }
         if let Some(load) = &self.load {
             writeln!(f, "this client  {load}")?;
-            if load.cpu_share > BUSY {
+            if load.cpu_share > BUSY_SHARE {
                 let hint = "the load client is the limit; the server may be faster than this";
                 writeln!(f, "             {hint}")?;
             }
@@ -53,18 +54,18 @@ impl Display for Results {
 }
 
 impl Results {
-    /// What was asked for.
+    /// The load that the command line asked for.
     pub fn title(&self) -> String {
         let mut title = format!("{}: {} clients", self.url, grouped(self.clients as f64));
         title += &match self.senders {
             Some(senders) => format!(", {senders} of them clicking"),
-            None => ", nobody clicking".into(),
+            None => ", no clicks".into(),
         };
         if let Some(clicks) = self.in_flight {
             title += &format!(", {} in flight", grouped(clicks.into()));
         }
         if self.barrier {
-            title += " until all have heard";
+            title += " until every client has the value";
         }
         if let Some(rate) = self.rate {
             title += &format!(", {} clicks/s by the clock", grouped(rate));
@@ -108,7 +109,7 @@ impl Display for Percentiles {
     }
 }
 
-impl Display for Used {
+impl Display for CpuUsage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if let Some(each) = self.cpu_us_per_delivery {
             write!(f, "{each:.3} µs of CPU per delivery")?;
@@ -129,19 +130,19 @@ impl Display for Checks {
             return write!(f, "every client got every value, in order; all ended at {value}");
         }
         let counts = [
-            (self.skipped, "skipped"),
-            (self.backwards, "older after newer"),
-            (self.unasked, "that nobody here clicked for"),
-            (self.repeated, "repeated"),
+            (self.skipped, "skipped values"),
+            (self.backwards, "older values after newer ones"),
+            (self.unasked, "unexpected values"),
+            (self.repeated, "repeated values"),
         ];
-        write!(f, "NOT as it should be:")?;
+        write!(f, "FAILED:")?;
         if self.missing > 0 {
             let (missing, clicks) = (grouped(self.missing as f64), grouped(self.clicks as f64));
             write!(f, " {missing} of {clicks} clicks did not reach every client")?;
             write!(f, " and are missing in the latencies;")?;
         }
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            write!(f, " {} values {what};", grouped(count as f64))?;
+        for (count, kind) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, " {} {kind};", grouped(count as f64))?;
         }
         match self.end_value {
             Some(value) => write!(f, " all ended at {value}"),
@@ -150,7 +151,7 @@ impl Display for Checks {
     }
 }
 
-/// A number in groups of three digits.
+/// A number with a comma between groups of three digits.
 pub fn grouped(number: f64) -> String {
     let digits = if number < 10.0 && number.fract() != 0.0 {
         return format!("{number:.1}");
@@ -167,7 +168,7 @@ pub fn grouped(number: f64) -> String {
     text
 }
 
-/// Microseconds in the unit that suits them.
+/// A time in microseconds, printed with a suitable unit.
 pub fn time(us: u64) -> String {
     match us {
         0..1000 => format!("{us} µs"),

@@ -1,4 +1,4 @@
-//! Where the server is, and the opening handshake.
+//! The address of the server, and the opening handshake.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -11,15 +11,15 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::http::{StatusCode, Uri};
 
-/// How long the server may take to accept the first connection.
+/// The time limit for the server to accept the first connection.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer to the opening handshake that is taken.
-const MAX_HEAD: usize = 16 << 10;
+/// The largest response to the opening handshake that a client accepts.
+const MAX_RESPONSE: usize = 16 << 10;
 
 /// A `ws://` URL in parts.
 pub struct Target {
-    /// As it was given.
+    /// The URL from the command line.
     pub url: String,
     host: String,
     port: u16,
@@ -34,7 +34,7 @@ impl Target {
         if scheme.as_deref() == Some("wss") {
             return Err("counter-load does not encrypt; give it the ws:// URL of the server".into());
         }
-        // The library drops a fragment, and takes a port that is no port for none.
+        // The library ignores a fragment and an invalid port, so we check both here.
         let parts = || {
             let uri = uri.filter(|_| scheme.as_deref() == Some("ws") && !url.contains('#'))?;
             let port = match uri.authority()?.as_str().rsplit_once(':') {
@@ -45,25 +45,27 @@ impl Target {
             let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
             Some(Self { url: url.to_owned(), host, port, path })
         };
-        // Not printed, because it may have a password in it.
+        // The URL may contain a password, so the error message does not show it.
         if url.contains('@') {
             return Err("counter-load sends no login; give it the URL without one".into());
         }
-        let sentence = "is not a counter server's URL; give one like ws://localhost:6789";
-        parts().ok_or_else(|| format!("{url:?} {sentence}").into())
+        let hint = "is not a counter server's URL; give one like ws://localhost:6789";
+        parts().ok_or_else(|| format!("{url:?} {hint}").into())
     }
 
-    /// Connects to the first of the host's addresses that answers.
+    /// Connects to the first address of the host that accepts the connection.
     pub fn first_connection(&self) -> Result<(TcpStream, SocketAddr)> {
         let host = self.host.trim_matches(['[', ']']);
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
-        for address in (host, self.port).to_socket_addrs().map_err(|error| self.explain(&error))? {
+        for address in
+            (host, self.port).to_socket_addrs().map_err(|error| self.connect_error(&error))?
+        {
             match TcpStream::connect_timeout(&address, OPEN_TIMEOUT) {
                 Ok(stream) => return Ok((stream, address)),
                 Err(error) => last = error,
             }
         }
-        Err(self.explain(&last))
+        Err(self.connect_error(&last))
     }
 
     /// The request that opens a WebSocket.
@@ -75,47 +77,49 @@ impl Target {
         )
     }
 
-    /// Checks the answer to it, and returns how long it is; `None` if it has not all come yet.
-    pub fn check_answer(&self, bytes: &[u8], key: &str) -> Result<Option<usize>> {
-        let (length, answer) = match Response::try_parse(bytes) {
-            Ok(Some(whole)) => whole,
-            Ok(None) if bytes.len() < MAX_HEAD => return Ok(None),
-            _ => return Err(self.no_websocket("its answer is not HTTP/1.1")),
+    /// Checks the response to the request, and returns its length. Returns `None` if the response is
+    /// not complete yet.
+    pub fn check_response(&self, bytes: &[u8], key: &str) -> Result<Option<usize>> {
+        let (length, response) = match Response::try_parse(bytes) {
+            Ok(Some(complete)) => complete,
+            Ok(None) if bytes.len() < MAX_RESPONSE => return Ok(None),
+            _ => return Err(self.not_a_websocket_error("its answer is not HTTP/1.1")),
         };
-        let status = answer.status();
+        let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let body = String::from_utf8_lossy(bytes.get(length..).unwrap_or_default());
-            let why: String = body.lines().next().unwrap_or_default().chars().take(200).collect();
-            // Neither a page nor the length of a chunk is a sentence.
-            let sentence = match answer.headers().contains_key("transfer-encoding") {
-                false if !why.is_empty() && !why.starts_with('<') => {
-                    format!(": {}", printable(&why))
+            let first_line: String =
+                body.lines().next().unwrap_or_default().chars().take(200).collect();
+            // Do not show an HTML page or the length of a chunk as the reason.
+            let reason = match response.headers().contains_key("transfer-encoding") {
+                false if !first_line.is_empty() && !first_line.starts_with('<') => {
+                    format!(": {}", printable(&first_line))
                 }
                 _ => "; is it the right URL?".into(),
             };
             let url = &self.url;
-            return Err(format!("{url} answered {status} instead of a WebSocket{sentence}").into());
+            return Err(format!("{url} answered {status} instead of a WebSocket{reason}").into());
         }
-        match answer.headers().get("sec-websocket-accept") {
+        match response.headers().get("sec-websocket-accept") {
             Some(accept) if *accept == derive_accept_key(key.as_bytes()) => Ok(Some(length)),
-            _ => Err(self.no_websocket("its Sec-WebSocket-Accept is wrong")),
+            _ => Err(self.not_a_websocket_error("its Sec-WebSocket-Accept is wrong")),
         }
     }
 
-    /// A sentence for an answer that is no WebSocket's.
-    pub fn no_websocket(&self, why: &str) -> Error {
-        format!("{} does not speak WebSocket: {why}; is it the right port?", self.url).into()
+    /// The error for a response that does not open a WebSocket.
+    pub fn not_a_websocket_error(&self, reason: &str) -> Error {
+        format!("{} is not a WebSocket server: {reason}; is it the right port?", self.url).into()
     }
 
-    /// A sentence for a server that is not of our protocol.
-    pub fn no_counter(&self, why: &str) -> Error {
+    /// The error for a server of another protocol.
+    pub fn not_a_counter_error(&self, reason: &str) -> Error {
         let rule = "a counter server's first messages are users, then state";
-        format!("{} is no counter server: {why}, but {rule}; is it the right port?", self.url)
+        format!("{} is not a counter server: {reason}, but {rule}; is it the right port?", self.url)
             .into()
     }
 
-    /// A sentence for a connection that cannot be opened.
-    pub fn explain(&self, error: &io::Error) -> Error {
+    /// The error for a connection that cannot be opened.
+    pub fn connect_error(&self, error: &io::Error) -> Error {
         let url = &self.url;
         match error.kind() {
             ErrorKind::ConnectionRefused => {

@@ -7,15 +7,15 @@
     reason = "in a test, a panic is a failure"
 )]
 
-/// What goes wrong, and what is said about it.
+/// Errors, and their messages.
 mod errors;
-/// Clicks that get no answer, and answers to nobody's click.
+/// Clicks without a value, and values without a click.
 mod missing;
-/// What is reported of a run.
+/// The report of a run.
 mod report;
 /// The counter server.
 mod server;
-/// What happens to a client that is stopped, for good or for a while.
+/// A load client that is ended or paused by a signal.
 #[cfg(unix)]
 mod signals;
 
@@ -25,7 +25,7 @@ use serde_json::Value;
 
 const EXE: &str = env!("CARGO_BIN_EXE_counter-load");
 
-/// Runs it for 300 clicks of 10 clients, and with more flags.
+/// Runs counter-load with 10 clients for 300 clicks, and with more flags.
 async fn load(url: &str, flags: &[&str]) -> Output {
     let few = [url, "--clients", "10", "--senders", "3", "--in-flight", "8", "--updates", "300"];
     testing::run(EXE, &[&few, flags].concat(), "").await
@@ -39,7 +39,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A file for one test.
+/// A path for a file of one test.
 fn file(name: &str) -> String {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     _ = std::fs::remove_file(&file);

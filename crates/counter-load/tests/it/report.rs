@@ -2,12 +2,12 @@ use std::collections::HashSet;
 
 use testing::soon;
 
-use crate::server::{self, Manners};
+use crate::server::{self, Behavior};
 use crate::{EXE, file, json, load, stderr, stdout};
 
 #[tokio::test]
 async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
-    let mut server = server::start(Manners::Good).await;
+    let mut server = server::start(Behavior::Good).await;
     let (json_file, chart) = (file("good.json"), file("good.svg"));
     let output = load(&server.url, &["--json", &json_file, "--chart", &chart]).await;
     let text = stdout(&output);
@@ -50,13 +50,13 @@ async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
     well_formed(&std::fs::read_to_string(chart).unwrap());
 
     for _ in 0..10 {
-        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
+        assert_eq!(soon("a close frame", server.close_codes.recv()).await, Some(1000));
     }
 }
 
 #[tokio::test]
 async fn of_several_servers_each_is_connected_to_and_one_that_is_missing_is_named() {
-    let server = server::start(Manners::Good).await;
+    let server = server::start(Behavior::Good).await;
     let other_name = server.url.replace("127.0.0.1", "localhost");
     let output = load(&server.url, &[&other_name]).await;
     assert!(output.status.success(), "{}", stderr(&output));
@@ -66,13 +66,16 @@ async fn of_several_servers_each_is_connected_to_and_one_that_is_missing_is_name
     assert!(text.contains("every client got every value, in order"), "{text}");
 
     let output = load(&server.url, &["ws://127.0.0.1:1"]).await;
-    let said = stderr(&output);
-    assert!(said.starts_with("cannot connect to ws://127.0.0.1:1: connection refused"), "{said}");
+    let message = stderr(&output);
+    assert!(
+        message.starts_with("cannot connect to ws://127.0.0.1:1: connection refused"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn a_rate_is_kept_and_nobody_waits_for_a_copy() {
-    let server = server::start(Manners::Good).await;
+    let server = server::start(Behavior::Good).await;
     let json_file = file("rate.json");
     let flags = ["--clients=5", "--rate=500", "--updates=100", "--json", &json_file];
     let output = testing::run(EXE, &[&[server.url.as_str()], &flags[..]].concat(), "").await;
@@ -86,16 +89,19 @@ async fn a_rate_is_kept_and_nobody_waits_for_a_copy() {
 
 #[tokio::test]
 async fn with_a_barrier_the_last_client_limits_the_clicks() {
-    let server = server::start(Manners::Good).await;
+    let server = server::start(Behavior::Good).await;
     let flags = ["--clients=10", "--barrier", "--in-flight=1", "--updates=50"];
     let output = testing::run(EXE, &[&[server.url.as_str()], &flags[..]].concat(), "").await;
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("1 of them clicking, 1 in flight until all have heard"));
+    assert!(
+        stdout(&output)
+            .contains("1 of them clicking, 1 in flight until every client has the value")
+    );
 }
 
 #[tokio::test]
 async fn idle_clients_only_connect() {
-    let server = server::start(Manners::Good).await;
+    let server = server::start(Behavior::Good).await;
     let json_file = file("idle.json");
     let pid = std::process::id().to_string();
     let mut flags =
@@ -116,12 +122,12 @@ async fn idle_clients_only_connect() {
 
 #[tokio::test]
 async fn a_value_that_one_client_does_not_get_is_noticed() {
-    let server = server::start(Manners::Skips).await;
+    let server = server::start(Behavior::Skips).await;
     let json_file = file("skips.json");
     let output = load(&server.url, &["--json", &json_file]).await;
     assert_eq!(stderr(&output), "1 of 10 clients skipped 1 values; try fewer clicks\n");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("NOT as it should be: 1 values skipped"));
+    assert!(stdout(&output).contains("FAILED: 1 skipped values"));
     let checks = &json(&json_file)["checks"];
     assert_eq!(checks["passed"], false);
     assert_eq!((&checks["skipped"], &checks["clients_that_skipped"]), (&1.into(), &1.into()));
@@ -131,11 +137,11 @@ async fn a_value_that_one_client_does_not_get_is_noticed() {
 
 #[tokio::test]
 async fn an_older_value_after_a_newer_one_is_noticed() {
-    let server = server::start(Manners::Swaps).await;
+    let server = server::start(Behavior::Swaps).await;
     let output = load(&server.url, &[]).await;
     assert_eq!(stderr(&output), "an older value came after a newer one 1 times\n");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("1 values older after newer"));
+    assert!(stdout(&output).contains("1 older values after newer ones"));
 }
 
 /// Every element is closed, every attribute quoted, and no bare `<` or `&` in the text.

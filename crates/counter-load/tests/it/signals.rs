@@ -5,10 +5,10 @@ use testing::{Signal, soon};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use crate::server::{self, Manners, Server};
+use crate::server::{self, Behavior, Server};
 use crate::{EXE, file, json, stderr, stdout};
 
-/// A run whose warm-up is over.
+/// A run that has finished its warm-up.
 struct Running {
     server: Server,
     child: Child,
@@ -16,8 +16,8 @@ struct Running {
 }
 
 impl Running {
-    async fn start(name: &str, manners: Manners, flags: &[&str]) -> Self {
-        let server = server::start(manners).await;
+    async fn start(name: &str, behavior: Behavior, flags: &[&str]) -> Self {
+        let server = server::start(behavior).await;
         let json = file(name);
         let child = Command::new(EXE)
             .args([&*server.url, "--clients=10", "--json", &json])
@@ -27,7 +27,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        soon("a plus", server.plus.notified()).await;
+        soon("a plus", server.plus_clicked.notified()).await;
         Self { server, child, json }
     }
 
@@ -36,7 +36,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Lets it do nothing for as long.
+    /// Stops the load client, and waits for this time.
     async fn stop(&self, duration: Duration) {
         self.signal(Signal::STOP);
         sleep(duration).await;
@@ -51,7 +51,7 @@ impl Running {
 #[tokio::test]
 async fn ctrl_c_stops_and_still_reports() {
     let flags = ["--senders=1", "--seconds=600"];
-    let run = Running::start("ctrl_c.json", Manners::Good, &flags).await;
+    let run = Running::start("ctrl_c.json", Behavior::Good, &flags).await;
     sleep(Duration::from_millis(100)).await;
     run.signal(Signal::INT);
     let (output, report, mut server) = run.end().await;
@@ -60,14 +60,14 @@ async fn ctrl_c_stops_and_still_reports() {
     assert!(text.contains("updates ") && text.contains("stopped      by Ctrl-C"), "{text}");
     assert_eq!(report["interrupted"], true);
     for _ in 0..10 {
-        assert_eq!(soon("a goodbye", server.goodbyes.recv()).await, Some(1000));
+        assert_eq!(soon("a close frame", server.close_codes.recv()).await, Some(1000));
     }
 }
 
 #[tokio::test]
 async fn what_was_due_while_the_client_stood_still_across_the_end_is_in_the_percentiles() {
     let flags = ["--rate=500", "--seconds=1"];
-    let run = Running::start("across_the_end.json", Manners::Good, &flags).await;
+    let run = Running::start("across_the_end.json", Behavior::Good, &flags).await;
     run.stop(Duration::from_millis(1500)).await;
     run.signal(Signal::CONT);
     let (output, report, _server) = run.end().await;
@@ -84,9 +84,9 @@ async fn what_was_due_while_the_client_stood_still_across_the_end_is_in_the_perc
 #[tokio::test]
 async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
     let flags = ["--rate=500", "--seconds=600"];
-    let run = Running::start("due_before_ctrl_c.json", Manners::Good, &flags).await;
+    let run = Running::start("due_before_ctrl_c.json", Behavior::Good, &flags).await;
     run.stop(Duration::from_millis(500)).await;
-    // It is obeyed when the client goes on.
+    // The client handles the signal when it continues.
     run.signal(Signal::INT);
     run.signal(Signal::CONT);
     let (output, report, _server) = run.end().await;
@@ -97,8 +97,8 @@ async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
 #[tokio::test]
 async fn a_client_that_stood_still_itself_does_not_call_the_server_silent() {
     let flags = ["--rate=10", "--seconds=1"];
-    let run = Running::start("stood_still.json", Manners::Good, &flags).await;
-    // The first click is answered, and the next one is not due.
+    let run = Running::start("stood_still.json", Behavior::Good, &flags).await;
+    // The first click is complete, and the next one is not due yet.
     sleep(Duration::from_millis(50)).await;
     run.stop(Duration::from_millis(10_500)).await;
     run.signal(Signal::CONT);
