@@ -22,7 +22,7 @@ pub enum Frame<'a> {
     Close(Option<u16>),
 }
 
-/// Removes the next frame from the front of `bytes`. Returns `None` if the frame is not complete yet.
+/// Removes the next frame from the front of `bytes`. Returns `None` if it is not complete yet.
 /// The error says why a counter server does not send such a frame.
 pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str> {
     let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Raises the limit of open files, because every connection needs one, and the usual limit is 1,024.
+//! Raises the limit of open files. Each connection counts as one, and the usual limit is 1,024.
 
 use common::Result;
 

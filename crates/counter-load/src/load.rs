@@ -87,7 +87,7 @@ pub fn run(
     Ok((run.recorder, result))
 }
 
-/// Waits a little longer after a run. A value that arrives now comes from a click of another client.
+/// Waits a little longer after a run. A value that arrives now comes from another client's click.
 pub fn check_for_late_values(pool: &mut ClientPool, recorder: &mut Recorder) -> Result<()> {
     let until = clock::now() + micros(EXTRA_WAIT);
     while clock::now() < until {

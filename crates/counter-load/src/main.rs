@@ -103,7 +103,7 @@ fn measure(
     }
 
     results.interrupted = stopped();
-    // If the run failed, report its error first, because values may be missing only for this reason.
+    // If the run failed, report its error first, because it may be the reason for missing values.
     let run_error = result.err().map(|error| error.to_string());
     results.problem = run_error.or_else(|| results.checks.as_ref()?.problem());
     if let Some(checks) = &mut results.checks {

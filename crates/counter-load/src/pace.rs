@@ -1,8 +1,9 @@
 //! The times at which clicks are due at a fixed rate.
 //!
-//! Clicks are due in groups, one group every tick. A tick is a millisecond, or longer if less than one
-//! click is due in a millisecond. The poll rounds its timeout up to whole milliseconds, which would
-//! add half a millisecond to every latency. So a thread sleeps until the tick and wakes the poll.
+//! Clicks are due in groups, one group every tick. A tick is a millisecond, or longer if less than
+//! one click is due in a millisecond. The poll rounds its timeout up to whole milliseconds, which
+//! would add half a millisecond to every latency. So a thread sleeps until the tick and wakes the
+//! poll.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ impl Pace {
         Self { tick, clicks_in_tick: rate * tick, stop, thread: Some(thread) }
     }
 
-    /// The time at which click number `n` is due, in microseconds since `began`. The first is number 0.
+    /// The time at which click number `n` is due, in microseconds since `began`. `n` starts at 0.
     pub fn due_at(&self, n: u64) -> u64 {
         ((n as f64 / self.clicks_in_tick).floor() * self.tick * 1e6) as u64
     }

@@ -154,8 +154,8 @@ impl ClientPool {
         Ok(())
     }
 
-    /// Whether the stall timeout has passed since `then`. Time in which this program was stopped does
-    /// not count.
+    /// Whether the stall timeout has passed since `then`. Time in which this program was stopped
+    /// does not count.
     pub fn has_timed_out_since(&self, then: u64) -> bool {
         self.polled_at.saturating_sub(then.max(self.running_since)) > micros(STALL_TIMEOUT)
     }

@@ -1,5 +1,5 @@
-//! A progress bar for a person. If stdout is not a terminal, a program reads the report, and there is
-//! no bar.
+//! A progress bar for a person. If stdout is not a terminal, a program reads the report, and there
+//! is no bar.
 
 use std::io::{IsTerminal, stdout};
 
@@ -23,7 +23,7 @@ impl ProgressBar {
         Self(bar)
     }
 
-    /// Moves the bar. A busy loop may call this each time, because indicatif redraws only sometimes.
+    /// Moves the bar. A busy loop may call this often, because indicatif redraws only sometimes.
     pub fn set_position(&self, position: u64) {
         self.0.set_position(position);
     }

@@ -122,8 +122,8 @@ impl Recorder {
         (self.began, self.ended) = (now, now);
     }
 
-    /// Records a click. With a rate, `clicked_at` is the time at which the click was due, even if it
-    /// is sent later, because a user would have clicked at that time.
+    /// Records a click. With a rate, `clicked_at` is the time at which the click was due, even if
+    /// it is sent later, because a user would have clicked at that time.
     pub fn record_click(&mut self, sender: u32, clicked_at: u64) {
         self.total_clicks += 1;
         self.pending.push_back(Click { clicked_at, sender, passed_by: 0, is_skipped: false });
@@ -216,8 +216,8 @@ impl Recorder {
         self.pending.is_empty()
     }
 
-    /// Fails if another client has clicked: some value is not the value of one of our clicks, or all
-    /// clients have received the value of a click in the other direction.
+    /// Fails if another client has clicked: some value is not the value of one of our clicks, or
+    /// all clients have received the value of a click in the other direction.
     pub fn check_other_clients(&self) -> Result<()> {
         match self.faults.unexpected > 0 || self.reversals == self.records.len() {
             true => Err(OTHER_CLIENT.into()),

@@ -77,8 +77,8 @@ impl Target {
         )
     }
 
-    /// Checks the response to the request, and returns its length. Returns `None` if the response is
-    /// not complete yet.
+    /// Checks the response to the request, and returns its length. Returns `None` if the response
+    /// is not complete yet.
     pub fn check_response(&self, bytes: &[u8], key: &str) -> Result<Option<usize>> {
         let (length, response) = match Response::try_parse(bytes) {
             Ok(Some(complete)) => complete,

@@ -52,7 +52,9 @@ impl Client {
                         peer.0.send(Message::text(click)).await.unwrap();
                     }
                     message = peer.0.next() => match message {
-                        Some(Ok(Message::Text(text))) => sender.send_modify(|received| received.apply(&text)),
+                        Some(Ok(Message::Text(text))) => {
+                            sender.send_modify(|received| received.apply(&text));
+                        }
                         Some(Ok(Message::Ping(_))) => {}
                         other => panic!("{other:?} after {:?}", sender.borrow()),
                     },

@@ -153,8 +153,8 @@ async fn an_older_copy_that_is_restored_is_found_out_whether_a_server_stayed_con
             let _: usize = redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         } else {
             // A new client must soon receive 3 instead of 9.
-            let mut newcomer = Client::join(&a.url()).await;
-            newcomer.wait_for_value(3).await;
+            let mut new_client = Client::join(&a.url()).await;
+            new_client.wait_for_value(3).await;
         }
         for client in [&mut one, &mut two] {
             client.wait_for_value(3).await;

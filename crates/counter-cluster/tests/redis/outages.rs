@@ -27,13 +27,13 @@ async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_
     let alive = http(a.address, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(alive.starts_with("HTTP/1.1 200 ") && alive.ends_with("ok\n"), "{alive}");
     // A new client receives the last known state, and an error that it may be out of date.
-    let mut newcomer = Client::join(&a.url()).await;
-    assert_eq!(newcomer.received().value(), 3);
-    newcomer.wait_for_error("unreachable").await;
+    let mut new_client = Client::join(&a.url()).await;
+    assert_eq!(new_client.received().value(), 3);
+    new_client.wait_for_error("unreachable").await;
 
     redis.restart().await;
     let back = Instant::now();
-    for client in [&mut one, &mut two, &mut newcomer] {
+    for client in [&mut one, &mut two, &mut new_client] {
         client
             .wait_until("the state once more", |received| received.values.ends_with(&[3, 3]))
             .await;

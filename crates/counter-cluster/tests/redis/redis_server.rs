@@ -20,7 +20,7 @@ impl RedisServer {
         Self::start_with(&["--save", ""]).await
     }
 
-    /// Starts a Redis that allows `DEBUG`. Before version 7 every Redis does, and has no flag for it.
+    /// Starts a Redis that allows `DEBUG`. Before version 7 every Redis does, without a flag.
     pub async fn start_for_debug() -> Self {
         let version = std::process::Command::new(program()).arg("--version").output().unwrap();
         let version = String::from_utf8(version.stdout).unwrap();

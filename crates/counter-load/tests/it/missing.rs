@@ -13,7 +13,8 @@ async fn when_somebody_else_clicks_the_report_says_so() {
                 let output = testing::run(EXE, &flags, "").await;
                 let case = format!("{step} at {at}, {pace}: {output:?}");
                 assert_eq!(output.status.code(), Some(1), "{case}");
-                let message = "another client changed the counter during the test; use a server without other clients\n";
+                let message = "another client changed the counter during the test; \
+                               use a server without other clients\n";
                 assert_eq!(stderr(&output), message, "{case}");
                 let text = stdout(&output);
                 assert!(text.contains(&format!("problem      {message}")), "{case}");
