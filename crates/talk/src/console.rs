@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::editor::{Editor, is_ending, mode};
+use crate::lines::Print;
 
 /// How many lines wait to be printed, or to be sent: enough to keep both sides busy.
 const LINES: usize = 64;
@@ -120,9 +121,6 @@ fn print_all(mut lines: mpsc::Receiver<Line>, time: bool, mut prompt: Prompt) {
         }
     }
 }
-
-/// Prints a whole line, the newline included; whether it is a status.
-pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
 
 fn plain(line: &str, status: bool) -> io::Result<()> {
     match status {

@@ -12,7 +12,7 @@ use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::console::Print;
+use crate::lines::Print;
 
 /// A line editor that has not started yet.
 pub struct Editor {

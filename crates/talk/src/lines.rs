@@ -1,10 +1,14 @@
 //! How messages and close codes are printed: one line each.
 
 use std::fmt::Write;
+use std::io;
 
 use common::text::{escaped, printable};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
+
+/// A function that prints a whole line, with its newline. The flag says whether the line is a status.
+pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
 
 /// What came. Text has its control characters escaped, binary is hexadecimal after its length.
 pub fn received(message: &Message) -> String {
