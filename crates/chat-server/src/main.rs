@@ -1,12 +1,13 @@
-//! A chat with rooms: whoever has a pass for a room can talk in it, and misses nothing.
+//! A chat with rooms. A client with a token for a room can send messages there, and receives every
+//! message, even after it was disconnected for a while.
 //!
 //! Run `cargo run -p chat-server`, and in another shell `cargo run -p chat-server -- --invite Ada`,
 //! which prints a link for your browser.
 
 mod metrics;
-mod pass;
 mod room;
 mod store;
+mod token;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -26,126 +27,135 @@ use tungstenite::http::{self, HeaderValue, StatusCode, header};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::metrics::{CLOSED, CONNECTIONS};
-use crate::pass::{Key, Pass};
-use crate::room::{Event, Said};
+use crate::room::{ClientMessage, Event};
 use crate::store::Store;
+use crate::token::{Key, Token};
 
 const PAGE: &str = include_str!("../../../web/chat.html");
 
-/// How long the names of people and of rooms may be, in characters.
-const NAME: usize = 32;
+/// The limit for the name of a user or a room, in characters.
+const MAX_NAME_CHARS: usize = 32;
 
-/// How long a pass holds: until tomorrow.
-const VALID: Duration = Duration::from_secs(24 * 3600);
+/// The time until a token expires: one day.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// How many messages of a connection are refused before it is closed.
-const PATIENCE: usize = 20;
+/// The number of messages that the server rejects before it closes the connection.
+const MAX_REFUSALS: usize = 20;
 
 struct Chat {
     key: Key,
     store: Mutex<Store>,
-    /// By name: several connections of one person share one bucket of tokens.
+    /// Counts by name, so all connections of one user share one limit.
     limiter: DefaultKeyedRateLimiter<String>,
 }
 
-/// Looks at each request before it is answered: the page is for all, a room for who has a pass.
+/// Checks each request before the server answers it. Everyone may load the page, but joining a room
+/// needs a token for it.
 fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
     let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
     else {
         return is_websocket.then(|| respond(StatusCode::NOT_FOUND, "Rooms are at /rooms/NAME."));
     };
-    // A proxy may have a login of its own, which is none of ours.
-    let asks = |value: &HeaderValue| value == "cookie" || value.as_bytes().starts_with(b"Bearer ");
-    if !is_websocket && !request.headers().get(header::AUTHORIZATION).is_some_and(asks) {
+    // The page sends one of these two values. Any other value belongs to the login of a proxy.
+    let is_ours =
+        |value: &HeaderValue| value == "cookie" || value.as_bytes().starts_with(b"Bearer ");
+    if !is_websocket && !request.headers().get(header::AUTHORIZATION).is_some_and(is_ours) {
         return Some(html(PAGE.into()));
     }
-    match chat.key.check(request) {
-        None => Some(respond(StatusCode::UNAUTHORIZED, "This room needs a pass that holds.")),
-        Some(pass) if pass.room != room => {
-            Some(respond(StatusCode::FORBIDDEN, "This pass is for another room."))
+    match chat.key.verify(request) {
+        None => {
+            Some(respond(StatusCode::UNAUTHORIZED, "You need a valid invitation for this room."))
+        }
+        Some(token) if token.room != room => {
+            Some(respond(StatusCode::FORBIDDEN, "This invitation is for another room."))
         }
         Some(_) if is_websocket => None,
-        // From the link's token to a cookie, for which the page asks by this header. No other
-        // site's page can send it.
-        Some(pass) => {
-            let answer = http::Response::builder().header(header::SET_COOKIE, pass.cookie(request));
-            answer.body("Come in.\n".into()).ok()
+        // The page sends the token of the link in a header, and receives it back as a cookie. A
+        // page of another site cannot send this header.
+        Some(token) => {
+            let cookie = token.cookie(request);
+            let response = http::Response::builder().header(header::SET_COOKIE, cookie);
+            response.body("The token is valid.\n".into()).ok()
         }
     }
 }
 
 fn is_room(name: &str) -> bool {
-    (1..=NAME).contains(&name.len())
+    (1..=MAX_NAME_CHARS).contains(&name.len())
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-async fn talk(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
-    let expired = "the pass has expired; ask for another";
-    let pass = chat.key.check(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
+async fn handle(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
+    let expired = "your invitation has expired; ask for another one";
+    let token = chat.key.verify(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
     let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
     let since = since.unwrap_or_default();
     drop(request);
-    // To come in reads from the disk, and others wait for that.
-    let often = CloseWith(CloseCode::Again, "you come too often; wait a little");
-    chat.limiter.check_key(&pass.name).map_err(|_| often)?;
+    // Joining reads from the disk while other clients wait for the lock, so it has a limit.
+    let too_often =
+        CloseWith(CloseCode::Again, "too many connections in a short time; try again in a second");
+    chat.limiter.check_key(&token.name).map_err(|_| too_often)?;
 
-    // While this is locked nobody says anything: what was said goes first, then what is said.
-    // Nothing is lost between, nothing comes twice.
+    // No client can post while this lock is held. So this client receives the whole history first,
+    // then the new messages. It misses none between them and receives none twice.
     let mut store = chat.store.lock().await;
-    let room = store.room(&pass.room)?;
-    room.change(|room, _| room.enter(&pass.name))?;
+    let room = store.room(&token.room)?;
+    room.change(|room, _| room.join(&token.name))?;
     CONNECTIONS.inc();
-    // However the conversation ends.
+    // This runs when the function ends, even if it ends by an error or a panic.
     defer! {
         CONNECTIONS.dec();
-        // Who leaves nobody behind lets the names be forgotten that have been quiet for long.
-        if room.change(|room, _| room.leave(&pass.name)) {
+        // When a room becomes empty, the limiter forgets the names that were idle long enough.
+        if room.change(|room, _| room.leave(&token.name)) {
             chat.limiter.retain_recent();
         }
     }
-    // A disk may be slow: other conversations of this thread move to another.
-    let past = block_in_place(|| store.past(&pass.room, since))?;
-    let last = store.last;
-    let (mut user, greeting) = room.subscribe_with(|room, to_one| {
-        to_one.push(Event::Hello { name: &pass.name, number: last });
-        past.into_iter().for_each(|message| to_one.push(message));
-        to_one.push(room.who());
+    // The disk may be slow, so tokio moves the other tasks of this thread to another thread.
+    let history = block_in_place(|| store.history_since(&token.room, since))?;
+    let last_number = store.last_number;
+    let (mut subscriber, greeting) = room.subscribe_with(|room, to_one| {
+        to_one.push(Event::Welcome { name: &token.name, number: last_number });
+        history.into_iter().for_each(|message| to_one.push(message));
+        to_one.push(room.presence());
     });
     drop(store);
 
     socket.send_encoded(greeting).await?;
-    let mut expiry = pin!(sleep(pass.left()));
-    let mut refused = 0;
+    let mut expiry = pin!(sleep(token.remaining()));
+    let mut refusals = 0;
     loop {
         select! {
             biased;
             () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
             message = socket.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
-                let turn = chat.limiter.check_key(&pass.name);
-                let turn = turn.map_err(|_| "wait a little, then say it again");
-                match turn.and_then(|()| Said::from_json(&message.into_data())) {
-                    Ok(said) => {
+                let allowed = chat.limiter.check_key(&token.name);
+                let allowed = allowed.map_err(|_| "too many messages; try again in a second");
+                match allowed.and_then(|()| ClientMessage::from_json(&message.into_data())) {
+                    Ok(message) => {
                         let mut store = chat.store.lock().await;
-                        let (number, message) = block_in_place(|| store.say(&pass, &room, &said))?;
+                        let (number, stored) =
+                            block_in_place(|| store.post(&token, &room, &message))?;
                         drop(store);
-                        // The sender hears it with all others, in its place, unless that place is
-                        // before the greeting: it was said before, and the answer to it was lost.
-                        if number <= last {
-                            socket.send(message).await?;
+                        // Everyone in the room, the sender included, receives a new message from the
+                        // tape. If the message was stored before the greeting, its sender lost the
+                        // answer and sent it again. Then only the sender receives it, here.
+                        if number <= last_number {
+                            socket.send(stored).await?;
                         }
                     }
-                    Err(message) if refused < PATIENCE => {
-                        refused += 1;
+                    Err(message) if refusals < MAX_REFUSALS => {
+                        refusals += 1;
                         socket.send(Event::Error { message }.into()).await?;
                     }
                     Err(_) => {
-                        return Err(CloseWith(CloseCode::Policy, "too much was refused").into());
+                        let reason = "too many rejected messages";
+                        return Err(CloseWith(CloseCode::Policy, reason).into());
                     }
                 }
             }
-            frames = user.recv() => socket.send_encoded(frames).await?,
+            frames = subscriber.recv() => socket.send_encoded(frames).await?,
         }
     }
 }
@@ -155,46 +165,49 @@ struct ChatFlags {
     #[command(flatten)]
     flags: Flags,
 
-    /// Where the messages and the key for passes are kept
+    /// Folder for the messages and the key that signs invitations
     #[arg(long, value_name = "FOLDER", default_value = "chat-data")]
     data: PathBuf,
 
-    /// How many messages a second one may say; to come in counts as one
+    /// Messages per second that one user may send; joining a room counts as one
     #[arg(long, value_name = "MESSAGES", default_value = "5")]
     rate: NonZeroU32,
 
-    /// Tell Prometheus the figures, at this address [default: tell nobody]
+    /// Serve Prometheus metrics at this address [default: off]
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<String>,
 
-    /// Print a link that lets NAME into a room for a day, and end
+    /// Print a link that lets NAME join a room for one day, then exit
     #[arg(long, value_name = "NAME")]
     invite: Option<String>,
 
-    /// The room that the link is for
+    /// Room that the link is for
     #[arg(long, value_name = "ROOM", default_value = "lobby")]
     room: String,
 }
 
-/// The link that lets `name` in. What is behind # stays in the browser: no server, proxy or log
-/// gets to see it.
+/// The link that lets `name` join a room. A browser never sends the part after `#`, so no server,
+/// proxy or log receives the token.
 fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> Result<String> {
-    let is_name = (1..=NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
+    let is_name =
+        (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control);
     if !is_name || !is_room(&room) {
         return Err(
-            "names have 1 to 32 characters, no controls; a room's only a-z, 0-9 and -".into()
+            "invalid --invite or --room; use 1 to 32 characters without control characters, \
+                    in a room only a-z, 0-9 and -"
+                .into(),
         );
     }
     let origin = flags.allow_origin.into_iter().next();
     let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));
     let link = format!("{origin}/rooms/{room}#");
-    let expires = (UNIX_EPOCH.elapsed()? + VALID).as_secs();
-    Ok(link + &key.sign(&Pass { room, name, expires })?)
+    let expires = (UNIX_EPOCH.elapsed()? + TOKEN_LIFETIME).as_secs();
+    Ok(link + &key.sign(&Token { room, name, expires })?)
 }
 
 async fn run() -> Result<()> {
     let mut flags: ChatFlags = flags::parse_or("localhost:7890");
-    // What is said in a room is as private as the key.
+    // Other users of this machine must not read the messages or the key.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let key = Key::load(&flags.data)?;
@@ -202,19 +215,19 @@ async fn run() -> Result<()> {
         common::text::say(&invite(flags, &key, name)?);
         return Ok(());
     }
-    // This waits for the end of a server before this one, and so it comes first.
+    // This waits until an older server on the same folder has ended, so it comes before the rest.
     let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     if let Some(address) = flags.metrics {
         metrics::listen(address).await?;
     }
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
     let chat = Arc::new(Chat { key, store, limiter });
-    let door = Arc::clone(&chat);
+    let chat_for_auth = Arc::clone(&chat);
     Server::new(flags.flags)
         .page(PAGE)
-        .process_request(move |request, _| process_request(&door, request))
+        .process_request(move |request, _| process_request(&chat_for_auth, request))
         .on_close(|code| _ = CLOSED.get_or_create(&[("code", code.into())]).inc())
-        .serve(move |socket, request| Box::pin(talk(socket, request, Arc::clone(&chat))))
+        .serve(move |socket, request| Box::pin(handle(socket, request, Arc::clone(&chat))))
         .await
 }
 

@@ -1,4 +1,4 @@
-//! One room: who is here, what they say, and what they hear.
+//! One room: its users, its latest messages, and the events that the server sends to it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,135 +8,138 @@ use serde::{Deserialize, Serialize};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-/// How many connections of one name a room takes. Each may ask for all that was missed, which is
-/// 3 MiB at most.
-const CONNECTIONS: usize = 10;
+/// The limit of connections for one name in one room. Each connection may ask for all messages that
+/// it missed, which are 3 MiB at most.
+const MAX_CONNECTIONS_PER_NAME: usize = 10;
 
-/// How many messages a newcomer is shown.
-pub const SHOWN: usize = 50;
+/// The number of messages that a new client receives.
+pub const RECENT_MESSAGES: usize = 50;
 
-/// How many of those who are here are named. To name a thousand to a thousand, each time that one
-/// of them comes, would be a million names.
-const NAMED: usize = 50;
+/// The number of names in a `presence` event. If 1,000 users join one after the other, events with
+/// all names would contain a million names.
+const MAX_NAMES_SENT: usize = 50;
 
-/// How long an id may be, in bytes, and a text, in characters.
-const ID: usize = 32;
-const TEXT: usize = 1000;
-const FORM: &str =
-    r#"say {"id":"1","text":"Hi"}: an id of 1 to 32 bytes, a text of 1 to 1000 characters"#;
+/// The limits of a message: its id in bytes, its text in characters.
+const MAX_ID_BYTES: usize = 32;
+const MAX_TEXT_CHARS: usize = 1000;
+const BAD_MESSAGE: &str =
+    r#"invalid message; send {"id":"1","text":"Hi"}, id 1-32 bytes, text 1-1000 characters"#;
 
-/// What the server says.
+/// An event that the server sends to a client.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event<'a> {
-    /// Welcome. This is your name, and for who has no message yet, the number to come back with.
-    Hello { name: &'a str, number: i64 },
-    /// Something is missing between what you have and what follows.
+    /// The client's name, and the number to reconnect with while it has received no message.
+    Welcome { name: &'a str, number: i64 },
+    /// Messages are missing between the last one that the client received and the next one.
     Gap,
     /// `number` is the time in milliseconds since 1970, or one more than the number before.
     Message { number: i64, name: &'a str, id: &'a str, text: &'a str },
-    /// How many people are here, and the names of the first.
-    Here { count: usize, names: Vec<&'a String> },
-    /// What you said was refused. Nobody else is told.
+    /// The number of users in the room, and the first names.
+    Presence { count: usize, names: Vec<&'a String> },
+    /// The server rejected a message. Only its sender receives this event.
     Error { message: &'a str },
 }
 
 impl From<Event<'_>> for Message {
     fn from(event: Event) -> Self {
-        // Strings and integers under fixed names: there is nothing here that JSON cannot say.
+        // Strings and integers with fixed field names always fit into JSON, so this cannot fail.
         Self::text(serde_json::to_string(&event).unwrap_or_default())
     }
 }
 
-/// What a visitor says: `{"id":"1","text":"Hi"}`. The id is the sender's choice; one who hears no
-/// answer says the same again, under the same id.
+/// A message that a client sends: `{"id":"1","text":"Hi"}`. The client chooses the id. If it
+/// receives no answer, it sends the message again with the same id.
 #[derive(Deserialize)]
-pub struct Said {
+pub struct ClientMessage {
     pub id: String,
     pub text: String,
 }
 
-impl Said {
-    /// Reads it.
+impl ClientMessage {
+    /// Parses a message and checks its limits.
     ///
     /// # Errors
     ///
-    /// A sentence for the sender, which repeats nothing of it.
+    /// An error message for the sender. It repeats no part of the input.
     pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
-        let said = serde_json::from_slice(json).ok().filter(|Self { id, text }| {
+        let message = serde_json::from_slice(json).ok().filter(|Self { id, text }| {
             let is_blank = text.trim().is_empty();
-            (1..=ID).contains(&id.len()) && text.chars().count() <= TEXT && !is_blank
+            let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank;
+            (1..=MAX_ID_BYTES).contains(&id.len()) && is_text
         });
-        said.ok_or(FORM)
+        message.ok_or(BAD_MESSAGE)
     }
 }
 
-/// A room with visitors.
+/// A room that at least one client uses.
 #[derive(Default)]
 pub struct Room {
-    /// How many connections each of those who are here has.
-    here: BTreeMap<String, usize>,
-    /// Whether `here` changed since everyone was told.
-    changed: bool,
-    /// The newest messages, for who reads so slowly that it has to leave some out.
-    newest: VecDeque<Message>,
+    /// The number of connections of each user, by name.
+    connections: BTreeMap<String, usize>,
+    /// Whether a user joined or left after the last `presence` event.
+    presence_changed: bool,
+    /// The latest messages. A client that reads too slowly skips to them.
+    recent: VecDeque<Message>,
 }
 
 impl Room {
-    /// Somebody comes in.
+    /// Adds a connection of a user.
     ///
     /// # Errors
     ///
-    /// 1013 when that name has enough connections.
-    pub fn enter(&mut self, name: &str) -> Result<(), CloseWith> {
-        let connections = self.here.entry(name.to_owned()).or_default();
-        if *connections == CONNECTIONS {
-            return Err(CloseWith(CloseCode::Again, "you are here ten times already"));
+    /// 1013 if this name already has too many connections.
+    pub fn join(&mut self, name: &str) -> Result<(), CloseWith> {
+        let connections = self.connections.entry(name.to_owned()).or_default();
+        if *connections == MAX_CONNECTIONS_PER_NAME {
+            let full = "this name already has 10 connections in this room";
+            return Err(CloseWith(CloseCode::Again, full));
         }
         *connections += 1;
-        self.changed = true;
+        self.presence_changed = true;
         Ok(())
     }
 
-    /// Somebody goes. Returns whether nobody is left.
+    /// Removes a connection of a user. Returns whether the room is empty now.
     pub fn leave(&mut self, name: &str) -> bool {
-        if let Some(connections) = self.here.get_mut(name) {
+        if let Some(connections) = self.connections.get_mut(name) {
             *connections -= 1;
             if *connections == 0 {
-                self.here.remove(name);
+                self.connections.remove(name);
             }
         }
-        self.changed = true;
-        self.here.is_empty()
+        self.presence_changed = true;
+        self.connections.is_empty()
     }
 
-    /// Somebody has said something.
-    pub fn say(&mut self, message: Message, to_all: &mut Frames) {
+    /// Sends a message to every client of the room.
+    pub fn post(&mut self, message: Message, to_all: &mut Frames) {
         to_all.push(message.clone());
-        self.newest.push_back(message);
-        if self.newest.len() > SHOWN {
-            self.newest.pop_front();
+        self.recent.push_back(message);
+        if self.recent.len() > RECENT_MESSAGES {
+            self.recent.pop_front();
         }
     }
 
-    /// Who is here.
-    pub fn who(&self) -> Event<'_> {
-        Event::Here { count: self.here.len(), names: self.here.keys().take(NAMED).collect() }
+    /// The event that lists the users of the room.
+    pub fn presence(&self) -> Event<'_> {
+        let names = self.connections.keys().take(MAX_NAMES_SENT).collect();
+        Event::Presence { count: self.connections.len(), names }
     }
 }
 
 impl State for Room {
-    /// For who reads so slowly that the tape has moved on.
+    /// Sent to a client that reads so slowly that the tape no longer has its next message.
     fn present(&self, to_one: &mut Frames) {
         to_one.push(Event::Gap);
-        self.newest.iter().for_each(|message| to_one.push(message.clone()));
-        to_one.push(self.who());
+        self.recent.iter().for_each(|message| to_one.push(message.clone()));
+        to_one.push(self.presence());
     }
 
-    /// Five hundred who come at once are one list, not five hundred.
+    /// If 500 users join at the same time, this sends one `presence` event instead of 500.
     fn begin_round(&mut self, _subscribers: usize, to_all: &mut Frames) {
-        if std::mem::take(&mut self.changed) {
-            to_all.push(self.who());
+        if std::mem::take(&mut self.presence_changed) {
+            to_all.push(self.presence());
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What was said, on the disk, and the rooms that are in use. A message is written first, and told
-//! then: what a sender has heard of its own message, no kill takes back.
+//! The database of all messages, and the rooms in use. The server stores a message before it sends
+//! it. So a message that its sender has received back is never lost, even after `kill -9`.
 //!
-//! One lock orders the writing, so that messages are told in the order of their numbers. It is not
-//! the fan-out's: who only listens never waits for the disk.
+//! One lock orders the writes, so every client receives the messages in the order of their numbers.
+//! The fan-out has another lock, so a client that only listens never waits for the disk.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,139 +15,147 @@ use rusqlite::{Connection, Row, params};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::{MESSAGES, TOLD};
-use crate::pass::Pass;
-use crate::room::{Event, Room, SHOWN, Said};
+use crate::metrics::{DELIVERY, MESSAGES};
+use crate::room::{ClientMessage, Event, RECENT_MESSAGES, Room};
+use crate::token::Token;
 
-/// How many rooms may be in use at once.
-const ROOMS: usize = 100;
+/// The limit of rooms in use at the same time.
+const MAX_ROOMS: usize = 100;
 
-/// How many messages one gets at most who comes back.
-const MISSED: usize = 500;
+/// The limit of missed messages that a client receives when it reconnects.
+const MAX_BACKLOG: usize = 500;
 
-/// How long a message is kept, in milliseconds: a week.
-const KEPT: i64 = 7 * 24 * 3600 * 1000;
+/// The time that a message is kept, in milliseconds: one week.
+const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
 
-/// How long a new server waits for the end of an old one: longer than a stop takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time that a new server waits for the old one to end. A server stops in less time than this.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// With WAL and NORMAL a commit outlives this program, however it ends. To outlive a power cut it
-/// needs FULL, and waits for the disk. EXCLUSIVE: a second server on the same file waits for the
-/// end of the first, because their rooms would not hear of each other.
+/// With WAL and NORMAL, a commit survives any end of this program. To survive a power cut, it would
+/// need FULL and have to wait for the disk. EXCLUSIVE makes a second server on the same file wait
+/// for the end of the first, because clients of one server would not receive the messages of the
+/// other.
 const SCHEMA: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, room TEXT NOT NULL,
         name TEXT NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (room, name, id)) STRICT;
     CREATE INDEX IF NOT EXISTS by_room ON messages (room, number);";
 
-const NEWEST: &str =
+const SELECT_NEWEST: &str =
     "SELECT * FROM messages WHERE room = ? AND number > ? ORDER BY number DESC LIMIT ?";
 
-/// A thousand at most, so that nobody waits for long when there was silence for a week.
-const FORGET: &str = "DELETE FROM messages WHERE number IN
+/// Deletes at most 1,000 messages, so the first message after a quiet week does not take long.
+const DELETE_EXPIRED: &str = "DELETE FROM messages WHERE number IN
     (SELECT number FROM messages WHERE number < ? LIMIT 1000)";
 
-/// The file, and the rooms in use.
+/// The database, and the rooms in use.
 pub struct Store {
     db: Connection,
-    /// The last number of any room, or the time of the start if there is none.
-    pub last: i64,
-    /// Of an empty file nobody knows what was in it, up to this number.
-    unknown: i64,
+    /// The number of the last message of any room. If there is none, the time of the start.
+    pub last_number: i64,
+    /// A new database may replace a lost one. So the messages up to this number are unknown.
+    oldest_known: i64,
     rooms: HashMap<String, Arc<Fanout<Room>>>,
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the database. Creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// SQLite's.
+    /// The error of SQLite.
     pub fn open(path: &Path) -> Result<Self> {
         let db = Connection::open(path)?;
-        db.busy_timeout(PATIENCE)?;
+        db.busy_timeout(LOCK_TIMEOUT)?;
         db.execute_batch(SCHEMA).map_err(|error| {
-            format!("cannot use {}: {error}; does another server?", path.display())
+            format!("cannot open {}: {error}; is another server using it?", path.display())
         })?;
-        let last: Option<_> =
+        let last_number: Option<_> =
             db.query_row("SELECT max(number) FROM messages", [], |row| row.get(0))?;
-        let start = now() - 1;
-        let unknown = if last.is_none() { start } else { 0 };
-        Ok(Self { db, last: last.unwrap_or(start), unknown, rooms: HashMap::new() })
+        let start = now_ms() - 1;
+        let oldest_known = if last_number.is_none() { start } else { 0 };
+        let last_number = last_number.unwrap_or(start);
+        Ok(Self { db, last_number, oldest_known, rooms: HashMap::new() })
     }
 
-    /// The room of this name. It is in use until the last one has dropped it.
+    /// The room with this name. It is in use until every connection has dropped it.
     ///
     /// # Errors
     ///
-    /// 1013 when too many are in use.
+    /// 1013 if too many rooms are in use.
     pub fn room(&mut self, name: &str) -> Result<Arc<Fanout<Room>>> {
         self.rooms.retain(|_, room| Arc::strong_count(room) > 1);
-        if self.rooms.len() == ROOMS && !self.rooms.contains_key(name) {
+        if self.rooms.len() == MAX_ROOMS && !self.rooms.contains_key(name) {
             return Err(CloseWith(CloseCode::Again, "too many rooms are in use").into());
         }
         let room = self.rooms.entry(name.to_owned()).or_insert_with(|| {
             let room = Fanout::new(Room::default());
-            room.watch(|took| TOLD.observe(took.as_secs_f64()));
+            room.watch(|took| DELIVERY.observe(took.as_secs_f64()));
             room
         });
         Ok(Arc::clone(room))
     }
 
-    /// What was said in a room: all that follows the number `since`, or a gap and the newest, if
-    /// not all of that is kept, or it is too much. For 0, who was not here before, the newest.
+    /// The messages of a room after the number `since`. If some of them are no longer kept, or if
+    /// there are too many, the result is a gap and the latest messages. For a new client, `since`
+    /// is 0 and the result is the latest messages.
     ///
     /// # Errors
     ///
-    /// SQLite's.
-    pub fn past(&self, room: &str, since: i64) -> Result<Vec<Message>> {
-        let mut newest = self.db.prepare_cached(NEWEST)?;
-        let kept = self.unknown.max(now() - KEPT);
-        // Above the last: another server said so.
-        let from = if (kept..=self.last).contains(&since) { since } else { kept };
-        let limit = if since == 0 { SHOWN } else { MISSED + 1 } as i64;
-        let rows = newest.query_map(params![room, from, limit], message)?;
-        let mut past: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-        if since != 0 && (from != since || past.len() > MISSED) {
-            past.truncate(SHOWN);
-            past.push((0, Event::Gap.into()));
+    /// The error of SQLite.
+    pub fn history_since(&self, room: &str, since: i64) -> Result<Vec<Message>> {
+        let mut newest = self.db.prepare_cached(SELECT_NEWEST)?;
+        let oldest = self.oldest_known.max(now_ms() - RETENTION_MS);
+        // A number above the last one comes from another server.
+        let from = if (oldest..=self.last_number).contains(&since) { since } else { oldest };
+        let limit = if since == 0 { RECENT_MESSAGES } else { MAX_BACKLOG + 1 } as i64;
+        let rows = newest.query_map(params![room, from, limit], read_row)?;
+        let mut history: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+        if since != 0 && (from != since || history.len() > MAX_BACKLOG) {
+            history.truncate(RECENT_MESSAGES);
+            history.push((0, Event::Gap.into()));
         }
-        Ok(past.into_iter().rev().map(|(_, message)| message).collect())
+        Ok(history.into_iter().rev().map(|(_, message)| message).collect())
     }
 
-    /// Writes a message down, then tells the room. What was written down before, under the same
-    /// id, is told to nobody: its sender has heard no answer, and says it again. Returns it as it
-    /// was written, with its number.
+    /// Stores a message, then sends it to its room. If a message with this id is stored already,
+    /// its sender received no answer and sent it again, so the room receives nothing. Returns the
+    /// stored message and its number.
     ///
     /// # Errors
     ///
-    /// SQLite's: nobody was told, and the sender will say it again.
-    pub fn say(&mut self, pass: &Pass, room: &Fanout<Room>, said: &Said) -> Result<(i64, Message)> {
-        let (Pass { room: of, name, .. }, Said { id, text }) = (pass, said);
-        // Also where the clock stands still, or goes back.
-        let number = now().max(self.last + 1);
-        self.db.prepare_cached(FORGET)?.execute([now() - KEPT])?;
-        let write = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)";
-        self.db.prepare_cached(write)?.execute(params![number, of, name, id, text])?;
-        let read = "SELECT * FROM messages WHERE room = ? AND name = ? AND id = ?";
-        let (written, message) =
-            self.db.prepare_cached(read)?.query_row([of, name, id], message)?;
-        if written == number {
-            self.last = number;
+    /// The error of SQLite. Then no client received the message, and its sender will send it again.
+    pub fn post(
+        &mut self,
+        token: &Token,
+        room: &Fanout<Room>,
+        message: &ClientMessage,
+    ) -> Result<(i64, Message)> {
+        let (Token { room: room_name, name, .. }, ClientMessage { id, text }) = (token, message);
+        // The clock may stand still or go back, but the numbers must grow.
+        let number = now_ms().max(self.last_number + 1);
+        self.db.prepare_cached(DELETE_EXPIRED)?.execute([now_ms() - RETENTION_MS])?;
+        let insert = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)";
+        self.db.prepare_cached(insert)?.execute(params![number, room_name, name, id, text])?;
+        let select = "SELECT * FROM messages WHERE room = ? AND name = ? AND id = ?";
+        let (stored_number, stored) =
+            self.db.prepare_cached(select)?.query_row([room_name, name, id], read_row)?;
+        if stored_number == number {
+            self.last_number = number;
             MESSAGES.inc();
-            room.change(|room, to_all| room.say(message.clone(), to_all));
+            room.change(|room, to_all| room.post(stored.clone(), to_all));
         }
-        Ok((written, message))
+        Ok((stored_number, stored))
     }
 }
 
-/// Number and message of a row.
-fn message(row: &Row) -> rusqlite::Result<(i64, Message)> {
+/// Reads the number and the message from a row.
+fn read_row(row: &Row) -> rusqlite::Result<(i64, Message)> {
     let (number, _room, name, id, text): (_, String, String, String, String) = row.try_into()?;
     Ok((number, Event::Message { number, name: &name, id: &id, text: &text }.into()))
 }
 
-/// Milliseconds since 1970.
-fn now() -> i64 {
+/// The time in milliseconds since 1970.
+fn now_ms() -> i64 {
     UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as i64
 }

@@ -1,5 +1,5 @@
-//! Lines from the keyboard or a pipe, and lines to the screen or a pipe, each on a thread of its
-//! own: neither a person who thinks nor a reader who is slow keeps the connection waiting.
+//! Reads lines from the keyboard or a pipe, and prints lines to the screen or a pipe. Each has a
+//! thread of its own, so a slow user or a slow reader of the output does not block the connection.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::thread;
@@ -10,123 +10,123 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::editor::{Editor, is_ending, mode};
+use crate::lines::Print;
 
-/// How many lines wait to be printed, or to be sent: enough to keep both sides busy.
-const LINES: usize = 64;
+/// The number of lines that wait to be printed, or to be sent. It keeps both threads busy.
+const QUEUE_SIZE: usize = 64;
 
 /// A line to print.
 pub enum Line {
-    /// What the server sent: the output proper.
+    /// A message of the server, for stdout.
     Message(String),
-    /// What became of the connection: kept apart from the messages, so that a script can tell.
+    /// The status of the connection, for stderr. So a script can separate it from the messages.
     Status(String),
-    /// No line, but the prompt, from here on. Not before there is a connection: a refusal leaves
-    /// nothing to type.
+    /// Not a line, but the start of the prompt. It starts only after talk has connected, because
+    /// before that you could not send a line.
     Prompt,
 }
 
-/// What is typed, and where it is printed.
+/// The input and the output of talk.
 pub struct Console {
-    /// What is to be sent; a sentence when it is no text; the end of a piped input.
-    pub lines: mpsc::Receiver<Result<String>>,
-    /// Ctrl-D and Ctrl-C at a terminal, and a signal from anywhere.
-    pub leave: CancellationToken,
-    /// What is to be printed; closed once nobody reads it.
-    pub out: mpsc::Sender<Line>,
-    /// Ends when everything is printed.
+    /// The lines to send, or an error if the input is not valid text. It ends when a piped input
+    /// ends.
+    pub input: mpsc::Receiver<Result<String>>,
+    /// Cancelled by Ctrl-D, Ctrl-C, or a signal.
+    pub quit: CancellationToken,
+    /// The lines to print. It is closed when the reader of the output has closed it.
+    pub output: mpsc::Sender<Line>,
+    /// Completes when everything is printed.
     printed: oneshot::Receiver<()>,
-    /// Whether a person sits there.
-    terminal: bool,
+    /// Whether a user types at a terminal.
+    is_interactive: bool,
 }
 
 impl Console {
-    /// At a terminal: a prompt, with editing and history. Else: plain lines.
+    /// Starts the threads. At a terminal there is a prompt with editing and history, otherwise
+    /// plain lines.
     ///
     /// # Errors
     ///
-    /// When the system has no place for a signal's handler.
+    /// An error if talk cannot register a signal handler.
     pub fn open(time: bool) -> Result<Self> {
-        let leave = CancellationToken::new();
-        listen_for_signals(leave.clone())?;
-        let (typed, lines) = mpsc::channel(LINES);
-        let (out, to_print) = mpsc::channel(LINES);
+        let quit = CancellationToken::new();
+        listen_for_signals(quit.clone())?;
+        let (typed, input) = mpsc::channel(QUEUE_SIZE);
+        let (output, to_print) = mpsc::channel(QUEUE_SIZE);
         let (done, printed) = oneshot::channel();
         let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
             true => Editor::open(),
             false => None,
         };
-        let terminal = editor.is_some();
-        let prompt: Prompt = match editor {
+        let is_interactive = editor.is_some();
+        let start_editor: StartEditor = match editor {
             Some(editor) => Some(Box::new({
-                let leave = leave.clone();
-                move || editor.start(typed, leave)
+                let quit = quit.clone();
+                move || editor.start(typed, quit)
             })),
             None => {
-                thread::spawn(move || read(&typed));
+                thread::spawn(move || read_lines(&typed));
                 None
             }
         };
         thread::spawn(move || {
-            print_all(to_print, time, prompt);
+            print_all(to_print, time, start_editor);
             _ = done.send(());
         });
-        Ok(Self { lines, leave, out, printed, terminal })
+        Ok(Self { input, quit, output, printed, is_interactive })
     }
 
-    /// Shows a person the prompt. A script has no use for it.
+    /// Shows the prompt, if a user types at a terminal.
     pub async fn connected(&self, how: &str) {
-        if self.terminal {
-            _ = self.out.send(Line::Prompt).await;
+        if self.is_interactive {
+            _ = self.output.send(Line::Prompt).await;
             let hint = "type a line and press Enter to send it, Ctrl-D to leave";
             self.status(&format!("connected{how}; {hint}")).await;
         }
     }
 
-    /// Prints what became of the connection.
+    /// Prints the status of the connection.
     pub async fn status(&self, line: &str) {
-        // Nobody reads it any more: then nobody wants to know.
-        _ = self.out.send(Line::Status(line.to_owned())).await;
+        // This fails only if the reader has closed the output, and then it does not matter.
+        _ = self.output.send(Line::Status(line.to_owned())).await;
     }
 
-    /// Waits until everything is printed and the terminal is as it was.
+    /// Waits until everything is printed and the terminal has its original mode.
     pub async fn finish(self) {
-        drop(self.out);
+        drop(self.output);
         _ = self.printed.await;
     }
 }
 
-/// Starts the editor, once.
-type Prompt = Option<Box<dyn FnOnce() -> Print + Send>>;
+/// A function that starts the editor. It can be called once.
+type StartEditor = Option<Box<dyn FnOnce() -> Print + Send>>;
 
-fn print_all(mut lines: mpsc::Receiver<Line>, time: bool, mut prompt: Prompt) {
-    let mut print: Print = Box::new(plain);
+fn print_all(mut lines: mpsc::Receiver<Line>, time: bool, mut start_editor: StartEditor) {
+    let mut print: Print = Box::new(print_plain);
     while let Some(line) = lines.blocking_recv() {
         let now = match time {
             true => Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string(),
             false => String::new(),
         };
-        let printed = match line {
+        let result = match line {
             Line::Message(text) => print(&format!("{now}{text}\n"), false),
             Line::Status(text) => print(&format!("{now}{text}\n"), true),
             Line::Prompt => {
-                if let Some(start) = prompt.take() {
-                    print = start();
+                if let Some(start_editor) = start_editor.take() {
+                    print = start_editor();
                 }
                 Ok(())
             }
         };
-        if printed.is_err() {
+        if result.is_err() {
             return;
         }
     }
 }
 
-/// Prints a whole line, the newline included; whether it is a status.
-pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
-
-fn plain(line: &str, status: bool) -> io::Result<()> {
-    match status {
-        // Without stderr there is still the output.
+fn print_plain(line: &str, is_status: bool) -> io::Result<()> {
+    match is_status {
+        // If stderr is closed, the messages can still be printed.
         true => _ = io::stderr().write_all(line.as_bytes()),
         false => {
             let mut stdout = io::stdout();
@@ -137,32 +137,32 @@ fn plain(line: &str, status: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads lines from a pipe or a file to its end.
-fn read(typed: &mpsc::Sender<Result<String>>) {
+/// Reads lines from a pipe or a file until it ends.
+fn read_lines(typed: &mpsc::Sender<Result<String>>) {
     for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line = match line.map(String::from_utf8) {
             Ok(Ok(line)) => Ok(line.strip_suffix('\r').map(str::to_owned).unwrap_or(line)),
             Ok(Err(_)) => Err(format!(
-                "line {} of the input is not UTF-8, which text must be; convert it, for example \
-                 by iconv",
+                "line {} of the input is not valid UTF-8; convert it, for example with iconv",
                 number + 1
             )
             .into()),
             Err(error) => Err(format!("cannot read the input ({error})").into()),
         };
         let failed = line.is_err();
-        // Nobody listens: the conversation is over.
+        // Sending fails only if the session is over.
         if typed.blocking_send(line).is_err() || failed {
             return;
         }
     }
 }
 
-/// The first signal closes the connection, the second one ends at once.
-fn listen_for_signals(leave: CancellationToken) -> Result<()> {
-    // Registered now, not at the first poll: a signal right after the start must not kill.
+/// The first signal closes the connection, the second one ends talk at once.
+fn listen_for_signals(quit: CancellationToken) -> Result<()> {
+    // The handlers are registered now and not at the first poll, because a signal right after the
+    // start must not kill talk.
     #[cfg(unix)]
-    let mut next = {
+    let mut next_signal = {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -176,7 +176,7 @@ fn listen_for_signals(leave: CancellationToken) -> Result<()> {
         }
     };
     #[cfg(windows)]
-    let mut next = {
+    let mut next_signal = {
         let mut interrupt = tokio::signal::windows::ctrl_c()?;
         async move || {
             interrupt.recv().await;
@@ -184,13 +184,14 @@ fn listen_for_signals(leave: CancellationToken) -> Result<()> {
     };
     tokio::spawn(async move {
         loop {
-            next().await;
-            // The first one may have been a key.
-            if leave.is_cancelled() && !is_ending() {
+            next_signal().await;
+            // Ctrl-C or Ctrl-D at the prompt counts as the first signal. An interrupt that ends the
+            // editor does not count.
+            if quit.is_cancelled() && !is_ending() {
                 mode::restore();
                 std::process::exit(1);
             }
-            leave.cancel();
+            quit.cancel();
         }
     });
     Ok(())

@@ -1,4 +1,5 @@
-//! The keyboard: a prompt that what comes meanwhile does not tear, with editing and history.
+//! A line editor with a prompt and a history. A message that arrives does not break the line that
+//! the user is typing.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::console::Print;
+use crate::lines::Print;
 
 /// A line editor that has not started yet.
 pub struct Editor {
@@ -23,36 +24,36 @@ pub struct Editor {
 type Printer = Box<dyn FnMut(String) -> rustyline::Result<()> + Send>;
 
 impl Editor {
-    /// `None` where the terminal cannot do it (`TERM=dumb`).
+    /// `None` if the terminal does not support it (`TERM=dumb`).
     pub fn open() -> Option<Self> {
-        // A line is a message, also when several are pasted at once.
+        // Each line is a message, even if the user pastes several lines at once.
         let config = Config::builder().auto_add_history(true).bracketed_paste(false).build();
         let mut editor = DefaultEditor::with_config(config).ok()?;
         let mut printer = editor.create_external_printer().ok()?;
-        mode::remember();
+        mode::save();
         Some(Self { editor, printer: Box::new(move |text| printer.print(text)) })
     }
 
-    /// Reads lines into `typed` until Ctrl-D or Ctrl-C, which make us `leave`; returns what prints
-    /// above the prompt, and puts the terminal in order when it is dropped.
-    pub fn start(self, typed: mpsc::Sender<Result<String>>, leave: CancellationToken) -> Print {
+    /// Reads lines into `typed` until the user presses Ctrl-D or Ctrl-C, then cancels `quit`. The
+    /// returned function prints above the prompt. When it is dropped, it restores the terminal.
+    pub fn start(self, typed: mpsc::Sender<Result<String>>, quit: CancellationToken) -> Print {
         let Self { editor, printer } = self;
-        let keyboard = thread::spawn(move || edit(editor, &typed, &leave));
-        let mut screen = Screen { printer, keyboard };
-        Box::new(move |line, _| screen.print(line))
+        let keyboard = thread::spawn(move || read_keyboard(editor, &typed, &quit));
+        let mut printer = PromptPrinter { printer, keyboard };
+        Box::new(move |line, _| printer.print(line))
     }
 }
 
-fn edit(
+fn read_keyboard(
     mut editor: DefaultEditor,
     typed: &mpsc::Sender<Result<String>>,
-    leave: &CancellationToken,
+    quit: &CancellationToken,
 ) {
     loop {
         let line = match editor.readline("> ") {
             Ok(line) => Ok(line),
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                Err("what was typed is not UTF-8; set the terminal to UTF-8".into())
+                Err("the line is not valid UTF-8; set the terminal to UTF-8".into())
             }
             Err(_) => break,
         };
@@ -60,48 +61,50 @@ fn edit(
             break;
         }
     }
-    leave.cancel();
+    quit.cancel();
 }
 
-/// Prints above the prompt while there is one, by way of the thread that shows it.
-struct Screen {
+/// Prints above the prompt. The thread that shows the prompt does the printing.
+struct PromptPrinter {
     printer: Printer,
     keyboard: JoinHandle<()>,
 }
 
-impl Screen {
+impl PromptPrinter {
     fn print(&mut self, line: &str) -> io::Result<()> {
         (self.printer)(line.to_owned()).map_err(io::Error::other)
     }
 }
 
-impl Drop for Screen {
+impl Drop for PromptPrinter {
     fn drop(&mut self) {
-        // The editor takes one line at a time: once it has taken this one, those before are on the
-        // screen. Up and down again, it changes nothing there.
+        // The editor prints one line at a time. So when it has printed this line, all earlier lines
+        // are on the screen. This line moves the cursor up and down again, so it changes nothing.
         _ = self.print("\u{1b}[A\n");
         ENDING.store(true, Ordering::Relaxed);
-        let asked = Instant::now();
-        while !self.keyboard.is_finished() && asked.elapsed() < LONG_ENOUGH && mode::interrupt() {
+        let start = Instant::now();
+        while !self.keyboard.is_finished()
+            && start.elapsed() < INTERRUPT_TIMEOUT
+            && mode::interrupt()
+        {
             thread::sleep(Duration::from_millis(2));
         }
         mode::restore();
     }
 }
 
-/// How long an interrupt may take to be seen: far longer than it does.
-const LONG_ENOUGH: Duration = Duration::from_secs(2);
+/// The time that the editor has to notice an interrupt. It usually needs a few milliseconds.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether a signal is our own.
+/// Whether talk has sent an interrupt to itself.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Whether the editor is being ended, which takes an interrupt that is nobody else's.
+/// Whether talk is ending the editor by an interrupt. Then this interrupt is not from the user.
 pub fn is_ending() -> bool {
     ENDING.load(Ordering::Relaxed)
 }
 
-/// The terminal's mode, which the editor changes while it waits for a key, and what makes it wait
-/// no longer.
+/// The mode of the terminal. The editor changes it while it waits for a key.
 #[cfg(unix)]
 pub mod mode {
     use std::io;
@@ -110,47 +113,47 @@ pub mod mode {
     use rustix::process::{Signal, getpid, kill_process};
     use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-    static BEFORE: OnceLock<Termios> = OnceLock::new();
+    static ORIGINAL: OnceLock<Termios> = OnceLock::new();
 
-    /// Remembers the mode that is to be restored.
-    pub fn remember() {
+    /// Saves the mode, so that it can be restored.
+    pub fn save() {
         if let Ok(mode) = tcgetattr(io::stdin()) {
-            _ = BEFORE.set(mode);
+            _ = ORIGINAL.set(mode);
         }
     }
 
-    /// Whether it is another one now.
-    fn is_raw() -> bool {
+    /// Whether the current mode is not the saved one.
+    fn is_changed() -> bool {
         let now = tcgetattr(io::stdin()).map(|mode| mode.local_modes);
-        BEFORE.get().zip(now.ok()).is_some_and(|(before, now)| before.local_modes != now)
+        ORIGINAL.get().zip(now.ok()).is_some_and(|(original, now)| original.local_modes != now)
     }
 
-    /// The only way to make the editor return, which restores the mode, and so to know that it
-    /// prints no more: it handles this signal itself while it waits for a key.
+    /// Interrupts the editor. This is the only way to make it return while it waits for a key. When
+    /// it has returned, it has restored the mode and prints nothing more.
     pub fn interrupt() -> bool {
         kill_process(getpid(), Signal::INT).is_ok()
     }
 
-    /// Restores the mode, for who cannot wait for the editor.
+    /// Restores the saved mode, without waiting for the editor.
     pub fn restore() {
-        if let Some(before) = BEFORE.get().filter(|_| is_raw()) {
-            _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
+        if let Some(original) = ORIGINAL.get().filter(|_| is_changed()) {
+            _ = tcsetattr(io::stdin(), OptionalActions::Drain, original);
         }
     }
 }
 
-/// Elsewhere the shell sets the mode anew before each of its prompts, and the editor ends with the
-/// program.
+/// On other systems nothing needs to be done. The shell sets the mode before each of its prompts,
+/// and the editor ends with the program.
 #[cfg(not(unix))]
 pub mod mode {
-    /// Nothing to remember.
-    pub fn remember() {}
+    /// There is nothing to save.
+    pub fn save() {}
 
-    /// No way to do it.
+    /// This is not possible here.
     pub fn interrupt() -> bool {
         false
     }
 
-    /// Nothing to restore.
+    /// There is nothing to restore.
     pub fn restore() {}
 }

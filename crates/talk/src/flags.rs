@@ -1,4 +1,5 @@
-//! The command line. Flags that Python `websockets` knows have its names and defaults.
+//! The command line. Flags that Python `websockets` also has, have the same names and defaults
+//! here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 /// sends is printed after "<".
 ///
 /// At a terminal, Ctrl-D or Ctrl-C closes the connection. In a pipe, the connection is closed once
-/// the input has ended and the server has been silent for a while (--wait).
+/// the input has ended and the server has sent nothing for a while (--wait).
 #[derive(Debug, Parser)]
 #[command(name = "talk", after_help = EXAMPLES)]
 pub struct Flags {
@@ -25,14 +26,16 @@ pub struct Flags {
     pub origin: Option<HeaderValue>,
 
     /// Ask for this subprotocol; may be repeated, the one you like best first
-    #[arg(long = "subprotocol", value_name = "NAME", value_parser = token)]
+    #[arg(long = "subprotocol", value_name = "NAME", value_parser = subprotocol)]
     pub subprotocols: Vec<String>,
 
-    /// Trust only the certificates in this PEM file [default: the authorities of this system]
+    /// Trust only the certificates in this PEM file [default: the certificate authorities of this
+    /// system]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
-    /// Do not check the server's certificate: anyone on the way can read and change what is said
+    /// Do not check the server's certificate; anyone on the network path can read and change the
+    /// messages
     #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
 
@@ -40,15 +43,16 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     pub ping_interval: Duration,
 
-    /// The longest message to take, in bytes
+    /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_size: usize,
 
-    /// Connect again, after a growing pause, whenever it fails or the server closes it
+    /// Connect again, after a growing pause, whenever the connection fails or the server closes it
     #[arg(long)]
     pub reconnect: bool,
 
-    /// In a pipe: how many seconds of silence end the conversation after the input's end
+    /// In a pipe: after the end of the input, close when the server has sent nothing for this many
+    /// seconds
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub wait: Duration,
 
@@ -57,8 +61,9 @@ pub struct Flags {
     pub time: bool,
 }
 
-/// A doc comment would have to mark the URL as one, for rustdoc.
-const ORIGIN_HELP: &str = "Call as a page of this origin would, for example https://example.com";
+/// This is not a doc comment, because rustdoc would want the URL to be a link.
+const ORIGIN_HELP: &str =
+    "Send this Origin, as a page of it would, for example https://example.com";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,34 +73,34 @@ Examples:
   talk ws://localhost:6789 --reconnect --time     watch a server across restarts
   talk wss://localhost:8765 --ca certs/localhost.pem
 
-On stdout are the messages; on stderr is what became of the connection. The exit status is 0 when
-you closed it, or the server did with 1000 or 1001; else 1. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
-NO_PROXY are obeyed.";
+talk prints the messages on stdout, and the status of the connection on stderr. The exit status is
+0 if you closed the connection, or if the server closed it with 1000 or 1001. Otherwise it is 1.
+talk uses the proxies in HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.";
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, text) = text.split_once(':').ok_or("write it as in 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| "its name has characters that no header has")?;
+    let (name, text) = text.split_once(':').ok_or("no colon; write it like 'Name: value'")?;
+    let name = name.trim().parse().map_err(|_| "invalid header name")?;
     Ok((name, value(text)?))
 }
 
 fn value(text: &str) -> Result<HeaderValue, String> {
-    text.trim().parse().map_err(|_| "it has characters that no header has".to_owned())
+    text.trim().parse().map_err(|_| "invalid header value".to_owned())
 }
 
-/// What may stand between the commas of `Sec-WebSocket-Protocol` (RFC 6455, section 4.1): the
-/// characters that a header's name has, too.
-fn token(text: &str) -> Result<String, String> {
+/// Parses the name of a subprotocol. It may have the same characters as the name of a header (RFC
+/// 6455, section 4.1).
+fn subprotocol(text: &str) -> Result<String, String> {
     match text.parse::<HeaderName>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("it has characters that no subprotocol has".to_owned()),
+        Err(_) => Err("invalid subprotocol name".to_owned()),
     }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    /// Where a timer still counts, and far longer than anybody waits.
-    const LONGEST: f64 = 1e9;
+    /// About 32 years. A timer still works with it.
+    const MAX_SECONDS: f64 = 1e9;
     match text.parse() {
-        Ok(seconds @ 0.0..=LONGEST) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(seconds @ 0.0..=MAX_SECONDS) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("give a number of seconds".to_owned()),
     }
 }

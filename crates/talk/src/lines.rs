@@ -1,13 +1,19 @@
-//! How messages and close codes are printed: one line each.
+//! Formats messages and close codes, one line each.
 
 use std::fmt::Write;
+use std::io;
 
 use common::text::{escaped, printable};
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
-/// What came. Text has its control characters escaped, binary is hexadecimal after its length.
-pub fn received(message: &Message) -> String {
+/// A function that prints a whole line, with its newline. The flag says whether the line is a
+/// status.
+pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
+
+/// Formats a message of the server. It escapes the control characters of a text. It prints a binary
+/// message as its length and hexadecimal bytes.
+pub fn format_message(message: &Message) -> String {
     match message {
         Message::Text(text) => format!("< {}", escaped(text)),
         message => {
@@ -21,21 +27,22 @@ pub fn received(message: &Message) -> String {
     }
 }
 
-/// How the server closed: the code, its name, and the reason if there is one.
-pub fn closed_by_server(frame: Option<&CloseFrame>) -> String {
+/// Formats the server's close frame: the code, its name, and the reason if there is one.
+pub fn format_close(frame: Option<&CloseFrame>) -> String {
     let Some(frame) = frame else {
         return "closed by the server: no code".to_owned();
     };
     let code = u16::from(frame.code);
-    let mut line = format!("closed by the server: {code}, {}", name(code));
+    let mut line = format!("closed by the server: {code}, {}", code_name(code));
     if !frame.reason.is_empty() {
         _ = write!(line, ": {}", printable(&frame.reason));
     }
     line
 }
 
-/// The names of RFC 6455, section 7.4.1, and of IANA's registry, as Python `websockets` has them.
-fn name(code: u16) -> &'static str {
+/// The name of a close code, from RFC 6455, section 7.4.1, and IANA's registry. Python `websockets`
+/// uses the same names.
+fn code_name(code: u16) -> &'static str {
     match code {
         1000 => "OK",
         1001 => "going away",
@@ -61,18 +68,18 @@ mod tests {
 
     #[test]
     fn text_is_escaped_and_binary_is_hexadecimal_after_its_length() {
-        assert_eq!(received(&Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n");
-        assert_eq!(received(&Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff");
-        assert_eq!(received(&Message::binary(vec![])), "< 0 bytes:");
+        assert_eq!(format_message(&Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n");
+        assert_eq!(format_message(&Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff");
+        assert_eq!(format_message(&Message::binary(vec![])), "< 0 bytes:");
     }
 
     #[test]
     fn a_close_has_its_code_its_name_and_its_reason() {
         let closed = |code: u16, reason: &'static str| {
-            closed_by_server(Some(&CloseFrame { code: code.into(), reason: reason.into() }))
+            format_close(Some(&CloseFrame { code: code.into(), reason: reason.into() }))
         };
         assert_eq!(closed(1001, ""), "closed by the server: 1001, going away");
         assert_eq!(closed(4321, "no\n"), "closed by the server: 4321, private use: no\\n");
-        assert_eq!(closed_by_server(None), "closed by the server: no code");
+        assert_eq!(format_close(None), "closed by the server: no code");
     }
 }

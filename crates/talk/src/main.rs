@@ -1,25 +1,25 @@
 //! Talks with any WebSocket server, ours or not, from a terminal or a script.
 //!
 //! Run `cargo run -p talk -- ws://localhost:8765` while `cargo run -p hello-server` runs in another
-//! terminal, and type your name. What you send is marked `>`, what comes `<`.
+//! terminal, and type your name. `>` marks the lines that you send, `<` the messages of the server.
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
 //! | `flags` | the command line |
-//! | `talk` | connect, converse, connect again |
-//! | `console` | lines from the keyboard or a pipe, and lines to the screen or a pipe |
-//! | `editor` | the keyboard: a prompt that what comes meanwhile does not tear |
-//! | `lines` | how messages and close codes are printed |
-//! | `backoff` | how long to wait before the next try |
-//! | `trust` | which servers `wss://` believes |
+//! | `session` | connects, exchanges messages, and connects again |
+//! | `console` | reads lines from the keyboard or a pipe, and prints lines to the screen or a pipe |
+//! | `editor` | the line editor; a message never breaks the line that you type |
+//! | `lines` | formats messages and close codes |
+//! | `backoff` | the pause before the next connection attempt |
+//! | `tls` | TLS options for `wss://` |
 
 mod backoff;
 mod console;
 mod editor;
 mod flags;
 mod lines;
-mod talk;
-mod trust;
+mod session;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -28,12 +28,11 @@ use common::Result;
 
 use crate::console::Console;
 use crate::flags::Flags;
-use crate::talk::talk;
 
 async fn run(flags: Flags) -> Result<()> {
     let mut console = Console::open(flags.time)?;
-    let result = talk(&flags, &mut console).await;
-    // What was printed comes before what is said of the end.
+    let result = session::run(&flags, &mut console).await;
+    // An error is printed after all messages.
     console.finish().await;
     result
 }

@@ -106,49 +106,49 @@ def test_over_https_the_cookie_is_secure_and_only_the_sites_own_page_is_let_in(s
     answer = site.get("/rooms/lobby", Authorization=f"Bearer {token}")
     assert (answer.status, answer.headers["Set-Cookie"].partition("; HttpOnly")[1:]) == (200, ("; HttpOnly", "; SameSite=Strict; Secure"))
     with site.connect(token) as ada:
-        hello = json.loads(ada.recv(10))
-        assert hello.pop("number") > 0 and hello == {"type": "hello", "name": "Ada"}
+        welcome = json.loads(ada.recv(10))
+        assert welcome.pop("number") > 0 and welcome == {"type": "welcome", "name": "Ada"}
     for origin in ("https://evil.example", "http://localhost:7890", "null"):
         with pytest.raises(InvalidStatus, match="403"):
             site.connect(token, origin=origin)
 
 
 class Page:
-    """Does what web/chat.html does: comes back, says what it has, says again what was not heard."""
+    """Does what web/chat.html does: reconnects with its last number, and repeats an unacknowledged message."""
 
     def __init__(self, site, name):
         self.site, self.name, self.token = site, name, site.token(name)
-        self.heard, self.gaps, self.returns, self.sent = [], 0, -1, 0
-        self.enough = threading.Event()  # Its next word is the last one.
+        self.received, self.gaps, self.returns, self.sent = [], 0, -1, 0
+        self.enough = threading.Event()  # Its next message is the last one.
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def ends(self):
-        return [name for _, name, text in self.heard if text == "end"]
+        return [name for _, name, text in self.received if text == "end"]
 
     def run(self):
         while len(self.ends()) < 3:
             try:
-                query = f"?since={self.heard[-1][0]}" if self.heard else ""
+                query = f"?since={self.received[-1][0]}" if self.received else ""
                 with self.site.connect(self.token, query) as socket:
                     self.returns += 1
-                    self.talk(socket)
+                    self.exchange(socket)
             except (ConnectionClosed, InvalidStatus, OSError):
                 time.sleep(0.05)
 
-    def talk(self, socket):
-        word = str(self.sent)
+    def exchange(self, socket):
+        text = str(self.sent)
         while len(self.ends()) < 3:
             event = json.loads(socket.recv(20))
             self.gaps += event["type"] == "gap"
             if event["type"] == "message":
-                self.heard.append((event["number"], event["name"], event["text"]))
-                if event["name"] == self.name and event["text"] == word:
+                self.received.append((event["number"], event["name"], event["text"]))
+                if event["name"] == self.name and event["text"] == text:
                     self.sent += 1
-                    word = "end" if self.enough.is_set() else str(self.sent)
+                    text = "end" if self.enough.is_set() else str(self.sent)
                     time.sleep(0.005)
             if event.get("name") == self.name and self.name not in self.ends():
-                socket.send(json.dumps({"id": str(self.sent), "text": word}))
+                socket.send(json.dumps({"id": str(self.sent), "text": text}))
 
 
 def test_at_a_rolling_restart_the_pages_move_without_a_lost_message(site):
@@ -156,25 +156,25 @@ def test_at_a_rolling_restart_the_pages_move_without_a_lost_message(site):
     assert wait(site.ready)
     pages = [Page(site, name) for name in ("Ada", "Bob", "Eve")]
 
-    def all_talk():
+    def all_post():
         target = [page.sent + 20 for page in pages]
         assert wait(lambda: all(page.sent >= sent for page, sent in zip(pages, target)))
 
     for place in (1, 0):
-        all_talk()
-        new = site.serve(place, "--rate", "1000")  # It waits for the old one to let go of the data.
+        all_post()
+        new = site.serve(place, "--rate", "1000")  # It waits until the old one has closed the database.
         assert old.stop() == 0
         old = new.is_ready()
-    all_talk()
+    all_post()
     for page in pages:
         page.enough.set()
     for page in pages:
         page.thread.join(60)
     assert [page.returns for page in pages] == [2, 2, 2]
     assert [page.gaps for page in pages] == [0, 0, 0]
-    assert pages[0].heard == pages[1].heard == pages[2].heard
+    assert pages[0].received == pages[1].received == pages[2].received
     for page in pages:
-        said = [text for _, name, text in pages[0].heard if name == page.name]
-        assert said == [*map(str, range(page.sent - 1)), "end"]
-    numbers = [number for number, _, _ in pages[0].heard]
+        texts = [text for _, name, text in pages[0].received if name == page.name]
+        assert texts == [*map(str, range(page.sent - 1)), "end"]
+    numbers = [number for number, _, _ in pages[0].received]
     assert numbers == sorted(set(numbers))

@@ -75,7 +75,7 @@ class Tab:
 
     def finds_nobody(self, address):
         self.shows(".status", f"No answer from ws://{address}/")
-        self.shows(".notice", re.compile("its log says why.*--allow-origin"))
+        self.shows(".notice", "Cannot connect. Is the server running? If so, its log says why it rejected this page.")
         self.shows(".hint", re.compile(r"^– next try in \d+ s$"))
 
     def find(self, selector):

@@ -8,8 +8,8 @@ use crate::{Chat, event, greeting, line, next};
 #[tokio::test]
 async fn who_says_too_much_is_told_to_wait_and_who_goes_on_is_closed_with_1008() {
     let chat = Chat::start(&[]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let mut bob = chat.visit("lobby", "Bob").await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let mut bob = chat.join("lobby", "Bob").await;
     greeting(&mut ada).await;
     greeting(&mut bob).await;
     for n in 0..100 {
@@ -18,16 +18,16 @@ async fn who_says_too_much_is_told_to_wait_and_who_goes_on_is_closed_with_1008()
     ada.flush().await;
     let mut refused = 0;
     while let Message::Text(text) = ada.message().await {
-        refused += usize::from(text.contains("wait a little"));
+        refused += usize::from(text.contains("too many messages"));
     }
     assert_eq!(refused, 20);
-    // The others heard as much of it as one may say, and are not disturbed.
+    // Bob received only as many messages as one user may send, and can still post.
     bob.send(line(1, "Hi")).await;
-    let mut heard = 0;
+    let mut received = 0;
     while next(&mut bob, "message").await["text"] == "flood" {
-        heard += 1;
+        received += 1;
     }
-    assert!((1..=20).contains(&heard), "{heard} heard");
+    assert!((1..=20).contains(&received), "{received} received");
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn many_connections_of_one_person_share_what_it_may_say() {
     let chat = Chat::start(&[]).await;
     let mut peers = Vec::new();
     for _ in 0..4 {
-        let mut ada = chat.visit("lobby", "Ada").await;
+        let mut ada = chat.join("lobby", "Ada").await;
         greeting(&mut ada).await;
         peers.push(ada);
     }
@@ -60,10 +60,10 @@ async fn many_connections_of_one_person_share_what_it_may_say() {
 #[tokio::test]
 async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connection_stays() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
     let long = "x".repeat(1001);
-    let say = |id: &str, text: &str| json!({"id": id, "text": text}).to_string();
+    let post = |id: &str, text: &str| json!({"id": id, "text": text}).to_string();
     for message in [
         "Forged!".to_owned(),
         "{}".to_owned(),
@@ -71,15 +71,15 @@ async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connecti
         r#"{"id":1,"text":"Forged!"}"#.to_owned(),
         r#"{"id":"1","text":"Forged!"} Forged!"#.to_owned(),
         "[".repeat(10_000),
-        say("1", ""),
-        say("1", " \n\u{2003} "),
-        say("1", &long),
-        say("", "Forged!"),
-        say(&long, "Forged!"),
+        post("1", ""),
+        post("1", " \n\u{2003} "),
+        post("1", &long),
+        post("", "Forged!"),
+        post(&long, "Forged!"),
     ] {
         ada.send(message.clone()).await;
         let event = ada.text().await;
-        if event.contains(r#""here""#) {
+        if event.contains(r#""presence""#) {
             continue;
         }
         assert!(event.starts_with(r#"{"type":"error","message":""#), "{message}: {event}");
@@ -102,9 +102,9 @@ fn long() -> String {
     "x".repeat(1000)
 }
 
-/// Says 10 MB, by the ids 0 to 9,999: until the buffers between us and a slow one are full, and the
-/// tape is past it. Returns the last number.
-async fn talk_much(ada: &mut Peer) -> i64 {
+/// Posts 10 MB with the ids 0 to 9,999. This fills the buffers between the server and a slow client,
+/// and the tape moves past its cursor. Returns the last number.
+async fn post_10_mb(ada: &mut Peer) -> i64 {
     let mut last = 0;
     for round in 0..100 {
         for n in 0..100 {
@@ -123,10 +123,10 @@ async fn talk_much(ada: &mut Peer) -> i64 {
 #[tokio::test]
 async fn a_reader_that_stops_costs_the_others_nothing_and_is_told_of_its_gap() {
     let chat = Chat::start(&["--rate", "100000", "--ping-interval", "0"]).await;
-    let mut slow = chat.visit("lobby", "Slow").await;
+    let mut slow = chat.join("lobby", "Slow").await;
     greeting(&mut slow).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let last = talk_much(&mut ada).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let last = post_10_mb(&mut ada).await;
     let (mut gaps, mut heard) = (0, 0);
     while heard < last {
         let event = event(&mut slow).await;
@@ -142,10 +142,10 @@ async fn a_reader_that_stops_costs_the_others_nothing_and_is_told_of_its_gap() {
 #[tokio::test]
 async fn who_says_again_what_it_has_not_heard_yet_hears_it_in_its_place() {
     let chat = Chat::start(&["--rate", "100000", "--ping-interval", "0"]).await;
-    let mut slow = chat.visit("lobby", "Ada").await;
+    let mut slow = chat.join("lobby", "Ada").await;
     greeting(&mut slow).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    talk_much(&mut ada).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    post_10_mb(&mut ada).await;
     slow.send(line(9_999, &long())).await;
     ada.send(line(10_000, "and on")).await;
     let mut heard = 0;
@@ -153,7 +153,7 @@ async fn who_says_again_what_it_has_not_heard_yet_hears_it_in_its_place() {
         let event = event(&mut slow).await;
         if let Some(id) = event["id"].as_str() {
             let id = id.parse().unwrap();
-            assert!(id >= heard, "{id} after {heard}: a page takes it for told");
+            assert!(id >= heard, "{id} after {heard}: a page would ignore it as an old message");
             heard = id;
         }
     }
@@ -164,14 +164,14 @@ async fn who_comes_too_often_is_1013_and_others_are_let_in() {
     let chat = Chat::start(&["--rate", "1"]).await;
     let mut refused = 0;
     for _ in 0..10 {
-        let mut ada = chat.visit("lobby", "Ada").await;
+        let mut ada = chat.join("lobby", "Ada").await;
         if let Message::Close(frame) = ada.message().await {
             assert_eq!(frame.unwrap().code, CloseCode::Again);
             refused += 1;
         }
     }
     assert!(refused >= 5, "{refused} of 10 were refused");
-    greeting(&mut chat.visit("lobby", "Bob").await).await;
+    greeting(&mut chat.join("lobby", "Bob").await).await;
 }
 
 #[tokio::test]
@@ -179,20 +179,20 @@ async fn the_eleventh_connection_of_one_name_in_a_room_is_1013_until_another_end
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut peers = Vec::new();
     for _ in 0..10 {
-        let mut peer = chat.visit("lobby", "Ada").await;
+        let mut peer = chat.join("lobby", "Ada").await;
         greeting(&mut peer).await;
         peers.push(peer);
     }
-    let mut late = chat.visit("lobby", "Ada").await;
+    let mut late = chat.join("lobby", "Ada").await;
     assert_eq!(late.closed().await.0, 1013);
-    // It is for one name in one room, and does not count who was refused.
-    greeting(&mut chat.visit("lobby", "Bob").await).await;
-    greeting(&mut chat.visit("cellar", "Ada").await).await;
+    // The limit is for one name in one room. A rejected connection does not count.
+    greeting(&mut chat.join("lobby", "Bob").await).await;
+    greeting(&mut chat.join("cellar", "Ada").await).await;
     peers.pop().unwrap().close().await;
-    // The server notices in its own time.
-    let let_in =
-        async { while let Message::Close(_) = chat.visit("lobby", "Ada").await.message().await {} };
-    soon("a place", let_in).await;
+    // The server may need some time to notice the close.
+    let joined =
+        async { while let Message::Close(_) = chat.join("lobby", "Ada").await.message().await {} };
+    soon("a free connection slot", joined).await;
 }
 
 #[tokio::test]
@@ -201,11 +201,11 @@ async fn a_flood_of_frames_ends_with_1008_or_1009_and_nothing_else() {
     for (name, payload, code) in
         [("Ada", b"x".repeat(10), 1008), ("Bob", b"x".repeat(2 << 20), 1009)]
     {
-        let pass = chat.pass("lobby", name);
+        let token = chat.token("lobby", name);
         let mut raw = Raw::connect(chat.server.address).await;
         raw.write(format!(
             "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {pass}\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\
              Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         ))
         .await;

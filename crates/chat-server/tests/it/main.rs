@@ -7,18 +7,18 @@
     reason = "in a test, a panic is a failure"
 )]
 
-/// Who is let in, and where.
-mod doors;
-/// What the server does when one says too much, or what cannot be said.
+/// The server allows a client with a valid token, and rejects every other client.
+mod access;
+/// The server limits clients that send too much, and rejects invalid messages.
 mod floods;
-/// What Prometheus is told.
+/// Prometheus receives the metrics.
 mod metrics;
-/// Who comes back gets what it missed, or is told that there is a gap.
+/// A client that reconnects receives the messages that it missed, or a gap event.
 mod missed;
-/// What is left after a kill -9.
+/// The messages survive a kill -9.
 #[cfg(unix)]
 mod restarts;
-/// Who hears what, in which order.
+/// Everyone in a room receives the same events in the same order.
 mod rooms;
 
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ use tungstenite::{Error, Message};
 
 const EXE: &str = env!("CARGO_BIN_EXE_chat-server");
 
-/// A chat server with a folder of its own, and a client's view of it.
+/// A chat server with a folder of its own, and functions to connect to it.
 struct Chat {
     server: Program,
     folder: PathBuf,
@@ -55,19 +55,19 @@ impl Chat {
         self.server = start(&self.folder, &self.flags).await;
     }
 
-    /// A pass that holds for an hour.
-    fn pass(&self, room: &str, name: &str) -> String {
-        self.pass_for(room, name, 3600)
+    /// A token that expires in an hour.
+    fn token(&self, room: &str, name: &str) -> String {
+        self.token_for(room, name, 3600)
     }
 
-    /// A pass that holds for so many seconds from now on, signed with the server's key.
-    fn pass_for(&self, room: &str, name: &str, seconds: i64) -> String {
+    /// A token that expires in so many seconds, signed with the server's key.
+    fn token_for(&self, room: &str, name: &str, seconds: i64) -> String {
         let key = std::fs::read(self.folder.join("key")).unwrap();
         sign(&key, &json!({"room": room, "name": name, "expires": now() / 1000 + seconds}))
     }
 
-    /// Asks for a WebSocket; the status of the answer when it is refused.
-    async fn knock(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Peer, u16> {
+    /// Opens a WebSocket. If the server rejects it, returns the HTTP status.
+    async fn connect(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Peer, u16> {
         let mut request = format!("{}{path}", self.server.url()).into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -79,16 +79,16 @@ impl Chat {
         }
     }
 
-    /// Comes into a room.
-    async fn visit(&self, room: &str, name: &str) -> Peer {
-        self.visit_since(room, name, "").await
+    /// Joins a room.
+    async fn join(&self, room: &str, name: &str) -> Peer {
+        self.rejoin(room, name, "").await
     }
 
-    /// Comes back, with a query.
-    async fn visit_since(&self, room: &str, name: &str, query: &str) -> Peer {
-        let cookie = format!("other=1; chat={}", self.pass(room, name));
+    /// Joins a room again, with a query.
+    async fn rejoin(&self, room: &str, name: &str, query: &str) -> Peer {
+        let cookie = format!("other=1; chat={}", self.token(room, name));
         let path = format!("/rooms/{room}{query}");
-        self.knock(&path, &[("Cookie", &cookie)]).await.ok().unwrap()
+        self.connect(&path, &[("Cookie", &cookie)]).await.ok().unwrap()
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Chat {
     }
 }
 
-/// A folder that is not there yet.
+/// A path for a folder that does not exist yet.
 fn folder() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     folder.join(format!("chat-{:016x}", fastrand::u64(..)))
@@ -110,10 +110,10 @@ async fn start(folder: &std::path::Path, flags: &[String]) -> Program {
     Program::start(EXE, &args).await
 }
 
-fn sign(key: &[u8], pass: &Value) -> String {
-    let pass = pass.to_string();
-    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(&pass);
-    format!("{}.{}", BASE64.encode(pass), BASE64.encode(mac.finalize().into_bytes()))
+fn sign(key: &[u8], token: &Value) -> String {
+    let payload = token.to_string();
+    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(&payload);
+    format!("{}.{}", BASE64.encode(payload), BASE64.encode(mac.finalize().into_bytes()))
 }
 
 /// Milliseconds since 1970.
@@ -136,10 +136,10 @@ async fn next(peer: &mut Peer, kind: &str) -> Value {
     }
 }
 
-/// All events up to and with the first list of who is here: the greeting.
+/// The greeting: all events up to the first `presence` event, which is included.
 async fn greeting(peer: &mut Peer) -> Vec<Value> {
     let mut events = vec![event(peer).await];
-    while events.last().unwrap()["type"] != "here" {
+    while events.last().unwrap()["type"] != "presence" {
         events.push(event(peer).await);
     }
     events
@@ -155,9 +155,9 @@ fn line(id: impl ToString, text: &str) -> Message {
     json!({"id": id.to_string(), "text": text}).to_string().into()
 }
 
-/// Says lines with the texts `from` to `to`, which are their ids too, and waits until each is
-/// heard. Returns the last number.
-async fn say(peer: &mut Peer, from: usize, to: usize) -> i64 {
+/// Posts messages with the numbers `from` to `to` as texts and ids, and waits until the sender has
+/// received each of them back. Returns the number of the last one.
+async fn post(peer: &mut Peer, from: usize, to: usize) -> i64 {
     for n in from..=to {
         peer.0.feed(line(n, &n.to_string())).await.unwrap();
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testing::Peer;
 use tokio::task::JoinSet;
 
-use crate::{Chat, event, greeting, line, next, now, say, texts};
+use crate::{Chat, event, greeting, line, next, now, post, texts};
 
 fn numbers(events: &[Value]) -> Vec<i64> {
     let messages = events.iter().filter(|event| event["type"] == "message");
@@ -19,8 +19,8 @@ fn range(from: usize, to: usize) -> Vec<String> {
     (from..=to).map(|n| n.to_string()).collect()
 }
 
-async fn back(chat: &Chat, since: i64) -> (Peer, Vec<Value>) {
-    let mut peer = chat.visit_since("lobby", "Bob", &format!("?since={since}")).await;
+async fn reconnect(chat: &Chat, since: i64) -> (Peer, Vec<Value>) {
+    let mut peer = chat.rejoin("lobby", "Bob", &format!("?since={since}")).await;
     let events = greeting(&mut peer).await;
     (peer, events)
 }
@@ -28,35 +28,35 @@ async fn back(chat: &Chat, since: i64) -> (Peer, Vec<Value>) {
 #[tokio::test]
 async fn who_comes_back_hears_exactly_what_it_missed() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let first = say(&mut ada, 1, 100).await;
-    let last = say(&mut ada, 101, 250).await;
-    let (mut bob, events) = back(&chat, first).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let first = post(&mut ada, 1, 100).await;
+    let last = post(&mut ada, 101, 250).await;
+    let (mut bob, events) = reconnect(&chat, first).await;
     assert_eq!((texts(&events), has_gap(&events)), (range(101, 250), false));
-    say(&mut ada, 251, 251).await;
+    post(&mut ada, 251, 251).await;
     assert_eq!(next(&mut bob, "message").await["text"], "251");
-    let (_bob, events) = back(&chat, last + 1_000_000).await;
+    let (_bob, events) = reconnect(&chat, last + 1_000_000).await;
     assert!(has_gap(&events), "a number that was never given");
     // Alone again, so that the room is read from the disk.
     ada.close().await;
     bob.close().await;
     drop(_bob);
-    let (_bob, events) = back(&chat, last).await;
+    let (_bob, events) = reconnect(&chat, last).await;
     assert_eq!((texts(&events), has_gap(&events)), (range(251, 251), false));
 }
 
 #[tokio::test]
 async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let first = say(&mut ada, 1, 1).await;
-    let second = say(&mut ada, 2, 2).await;
-    say(&mut ada, 3, 502).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let first = post(&mut ada, 1, 1).await;
+    let second = post(&mut ada, 2, 2).await;
+    post(&mut ada, 3, 502).await;
     for _ in 0..2 {
         // 500 are held: 3 to 502. The second is gone, but known to be the last that is.
-        let (_bob, events) = back(&chat, second).await;
+        let (_bob, events) = reconnect(&chat, second).await;
         assert_eq!((texts(&events), has_gap(&events)), (range(3, 502), false));
-        let (_bob, events) = back(&chat, first).await;
+        let (_bob, events) = reconnect(&chat, first).await;
         assert_eq!((texts(&events), has_gap(&events)), (range(453, 502), true));
         chat.kill_and_restart().await;
     }
@@ -65,26 +65,26 @@ async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() 
 #[tokio::test]
 async fn who_left_a_room_in_which_nobody_had_spoken_misses_nothing_either() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut bob = chat.visit("lobby", "Bob").await;
+    let mut bob = chat.join("lobby", "Bob").await;
     let last = greeting(&mut bob).await[0]["number"].as_i64().unwrap();
     bob.close().await;
-    let (_bob, events) = back(&chat, last).await;
+    let (_bob, events) = reconnect(&chat, last).await;
     assert_eq!((texts(&events), has_gap(&events)), (vec![], false));
-    say(&mut chat.visit("lobby", "Ada").await, 1, 60).await;
-    let (_bob, events) = back(&chat, last).await;
+    post(&mut chat.join("lobby", "Ada").await, 1, 60).await;
+    let (_bob, events) = reconnect(&chat, last).await;
     assert_eq!((texts(&events), has_gap(&events)), (range(1, 60), false));
 }
 
 #[tokio::test]
 async fn who_comes_back_to_a_server_that_lost_its_file_is_told_of_the_gap() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
-    let last = say(&mut chat.visit("lobby", "Ada").await, 1, 2).await;
+    let last = post(&mut chat.join("lobby", "Ada").await, 1, 2).await;
     chat.server.kill().await;
     for end in ["", "-wal", "-shm"] {
         _ = std::fs::remove_file(chat.folder.join(format!("chat.db{end}")));
     }
     chat.kill_and_restart().await;
-    let (_bob, events) = back(&chat, last).await;
+    let (_bob, events) = reconnect(&chat, last).await;
     assert!(has_gap(&events), "{events:?}");
 }
 
@@ -92,7 +92,7 @@ async fn who_comes_back_to_a_server_that_lost_its_file_is_told_of_the_gap() {
 async fn who_comes_back_to_a_room_whose_history_is_too_old_is_told_of_the_gap() {
     let chat = Chat::start(&[]).await;
     let eight_days = 8 * 24 * 3600 * 1000;
-    let (_bob, events) = back(&chat, now() - eight_days).await;
+    let (_bob, events) = reconnect(&chat, now() - eight_days).await;
     assert!(has_gap(&events), "{events:?}");
 }
 
@@ -109,11 +109,11 @@ async fn what_is_older_than_a_week_is_forgotten_also_while_its_room_is_open() {
         open().execute(insert, [at]).unwrap();
     }
     chat.kill_and_restart().await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     assert!(numbers(&greeting(&mut ada).await).iter().all(|number| *number >= soon_old));
     // The clock decides, and nothing tells when: this is no wait for somebody to be ready.
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    say(&mut ada, 1, 1).await;
+    post(&mut ada, 1, 1).await;
     chat.server.kill().await;
     let left = "SELECT count(*), min(number) FROM messages";
     let left: (i64, i64) = open().query_row(left, [], |row| row.try_into()).unwrap();
@@ -123,22 +123,22 @@ async fn what_is_older_than_a_week_is_forgotten_also_while_its_room_is_open() {
 #[tokio::test]
 async fn a_query_that_makes_no_sense_makes_a_newcomer() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    say(&mut ada, 1, 60).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    post(&mut ada, 1, 60).await;
     for query in ["?", "?since=", "?since=x", "?since=99999999999999999999", "?until=1"] {
-        let mut bob = chat.visit_since("lobby", "Bob", query).await;
+        let mut bob = chat.rejoin("lobby", "Bob", query).await;
         let events = greeting(&mut bob).await;
         assert_eq!((texts(&events), has_gap(&events)), (range(11, 60), false), "{query}");
     }
-    let (_bob, events) = back(&chat, -1).await;
+    let (_bob, events) = reconnect(&chat, -1).await;
     assert!(has_gap(&events));
 }
 
 #[tokio::test]
 async fn what_is_said_again_under_the_same_id_is_heard_once() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let mut bob = chat.visit("lobby", "Bob").await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let mut bob = chat.join("lobby", "Bob").await;
     greeting(&mut bob).await;
     for _ in 0..3 {
         ada.send(line("once", "once")).await;
@@ -148,19 +148,19 @@ async fn what_is_said_again_under_the_same_id_is_heard_once() {
     assert_eq!(once["text"], "once");
     assert_eq!(next(&mut bob, "message").await["text"], "1");
     chat.kill_and_restart().await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
-    let mut bob = chat.visit("lobby", "Bob").await;
+    let mut bob = chat.join("lobby", "Bob").await;
     greeting(&mut bob).await;
     ada.send(line("once", "once")).await;
     ada.send(line(2, "2")).await;
-    // Who says it has not heard that it was written down: it is told so, under the same number.
+    // Ada sends it again because she received no answer, and receives it with the same number.
     assert_eq!(next(&mut ada, "message").await, once);
     assert_eq!(next(&mut bob, "message").await["text"], "2");
     // Another's id may be the same.
     bob.send(line("once", "once, says Bob")).await;
     while next(&mut ada, "message").await["text"] != "once, says Bob" {}
-    let mut eve = chat.visit("lobby", "Eve").await;
+    let mut eve = chat.join("lobby", "Eve").await;
     let mut heard = texts(&greeting(&mut eve).await);
     heard.sort();
     assert_eq!(heard, ["1", "2", "once", "once, says Bob"]);
@@ -169,12 +169,12 @@ async fn what_is_said_again_under_the_same_id_is_heard_once() {
 #[tokio::test]
 async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_follows() {
     let mut chat = Chat::start(&["--rate", "10000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    let seen = say(&mut ada, 1, 100).await;
-    say(&mut ada, 101, 150).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    let seen = post(&mut ada, 1, 100).await;
+    post(&mut ada, 101, 150).await;
     chat.kill_and_restart().await;
     let cookies: Vec<_> =
-        (0..500).map(|n| format!("chat={}", chat.pass("lobby", &format!("P{n}")))).collect();
+        (0..500).map(|n| format!("chat={}", chat.token("lobby", &format!("P{n}")))).collect();
     let url = format!("{}/rooms/lobby?since={seen}", chat.server.url());
     let mut tasks = JoinSet::new();
     for cookie in cookies {
@@ -195,12 +195,12 @@ async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_f
             peer
         });
     }
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
-    say(&mut ada, 151, 200).await;
+    post(&mut ada, 151, 200).await;
     let peers = tasks.join_all().await;
-    let here = async |peer: &mut Peer| next(peer, "here").await["count"] == 501;
-    while !here(&mut ada).await {}
+    let is_full = async |peer: &mut Peer| next(peer, "presence").await["count"] == 501;
+    while !is_full(&mut ada).await {}
     drop(peers);
     let alone = async |peer: &mut Peer| event(peer).await["count"] == 1;
     while !alone(&mut ada).await {}
@@ -209,15 +209,15 @@ async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_f
 #[tokio::test]
 async fn who_says_again_what_was_written_down_is_told_so_and_nobody_else_hears_it_twice() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     ada.send(line("mine", "once")).await;
     let first = next(&mut ada, "message").await;
-    say(&mut ada, 1, 60).await;
-    // She comes back without having heard it, and it is not among the newest.
-    let mut again = chat.visit("lobby", "Ada").await;
+    post(&mut ada, 1, 60).await;
+    // She reconnects without having received it, and it is not among the latest messages.
+    let mut again = chat.join("lobby", "Ada").await;
     greeting(&mut again).await;
     again.send(line("mine", "once")).await;
     assert_eq!(next(&mut again, "message").await, first);
-    say(&mut ada, 61, 61).await;
+    post(&mut ada, 61, 61).await;
     assert_eq!(next(&mut again, "message").await["text"], "61");
 }

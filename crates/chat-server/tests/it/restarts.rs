@@ -7,21 +7,21 @@ use tungstenite::Message;
 
 use crate::{Chat, greeting, line, texts};
 
-/// Says lines until the connection ends; returns which were acknowledged, and how many were said.
-async fn talk(mut peer: Peer, well_under_way: Arc<Semaphore>) -> (Vec<String>, usize) {
+/// Posts messages until the connection ends. Returns the acknowledged ones, and how many were sent.
+async fn post_until_closed(mut peer: Peer, well_under_way: Arc<Semaphore>) -> (Vec<String>, usize) {
     use futures_util::{SinkExt, StreamExt};
     let mut acknowledged = Vec::new();
-    let mut said = 0;
+    let mut sent = 0;
     loop {
         // 16 in flight.
-        while said < acknowledged.len() + 16 {
-            if peer.0.send(line(said, &format!("{said}"))).await.is_err() {
-                return (acknowledged, said);
+        while sent < acknowledged.len() + 16 {
+            if peer.0.send(line(sent, &format!("{sent}"))).await.is_err() {
+                return (acknowledged, sent);
             }
-            said += 1;
+            sent += 1;
         }
         let Some(Ok(Message::Text(text))) = peer.0.next().await else {
-            return (acknowledged, said);
+            return (acknowledged, sent);
         };
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         if event["type"] == "message" {
@@ -36,18 +36,18 @@ async fn a_kill_9_loses_nothing_that_was_acknowledged_and_keeps_the_order() {
     let mut chat = Chat::start(&["--rate", "100000"]).await;
     let (mut tasks, well_under_way) = (JoinSet::new(), Arc::new(Semaphore::new(0)));
     for room in 0..4 {
-        let peer = chat.visit(&format!("room-{room}"), "Ada").await;
-        let talk = talk(peer, well_under_way.clone());
-        tasks.spawn(async move { (room, talk.await) });
+        let peer = chat.join(&format!("room-{room}"), "Ada").await;
+        let posting = post_until_closed(peer, well_under_way.clone());
+        tasks.spawn(async move { (room, posting.await) });
     }
     _ = soon("the talk to be under way", well_under_way.acquire_many(4)).await.unwrap();
     chat.kill_and_restart().await;
-    for (room, (acknowledged, said)) in tasks.join_all().await {
+    for (room, (acknowledged, sent)) in tasks.join_all().await {
         assert!(acknowledged.len() >= 100);
-        let mut back = chat.visit(&format!("room-{room}"), "Ada").await;
+        let mut back = chat.join(&format!("room-{room}"), "Ada").await;
         let kept = texts(&greeting(&mut back).await);
         let newest: usize = kept.last().unwrap().parse().unwrap();
-        assert!(newest + 1 >= acknowledged.len() && newest < said);
+        assert!(newest + 1 >= acknowledged.len() && newest < sent);
         // The last fifty, one after the other: no hole, nothing twice.
         let first = (newest + 1).saturating_sub(50);
         let expected: Vec<_> = (first..=newest).map(|n| n.to_string()).collect();
@@ -58,8 +58,8 @@ async fn a_kill_9_loses_nothing_that_was_acknowledged_and_keeps_the_order() {
 #[tokio::test]
 async fn sigterm_closes_with_1001_and_what_was_said_is_there_after_it() {
     let mut chat = Chat::start(&[]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    crate::say(&mut ada, 1, 3).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    crate::post(&mut ada, 1, 3).await;
     chat.server.terminate();
     loop {
         match ada.message().await {
@@ -70,15 +70,15 @@ async fn sigterm_closes_with_1001_and_what_was_said_is_there_after_it() {
     }
     assert_eq!(chat.server.exit().await.code(), Some(0));
     chat.kill_and_restart().await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     assert_eq!(texts(&greeting(&mut ada).await), ["1", "2", "3"]);
 }
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_waits_for_the_end_of_the_first() {
     let mut chat = Chat::start(&[]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    crate::say(&mut ada, 1, 3).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    crate::post(&mut ada, 1, 3).await;
     let second = crate::start(&chat.folder, &[]);
     let first = async {
         chat.server.terminate();
@@ -88,14 +88,14 @@ async fn a_second_server_on_the_same_folder_waits_for_the_end_of_the_first() {
     let (second, status) = tokio::join!(second, first);
     assert_eq!(status.code(), Some(0));
     chat.server = second;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     assert_eq!(texts(&greeting(&mut ada).await), ["1", "2", "3"]);
     let data = chat.folder.to_str().unwrap();
     let third = testing::run(crate::EXE, &["localhost:0", "--data", data], "").await;
     assert_eq!(third.status.code(), Some(1));
-    let sentence = String::from_utf8(third.stderr).unwrap();
+    let message = String::from_utf8(third.stderr).unwrap();
     assert!(
-        sentence.contains("does another server?") && sentence.lines().count() == 1,
-        "{sentence}"
+        message.contains("is another server using it?") && message.lines().count() == 1,
+        "{message}"
     );
 }

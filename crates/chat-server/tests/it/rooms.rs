@@ -3,16 +3,16 @@ use std::collections::HashMap;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{Chat, event, greeting, line, next, say, texts};
+use crate::{Chat, event, greeting, line, next, post, texts};
 
 #[tokio::test]
 async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_does() {
     let chat = Chat::start(&["--rate", "10000"]).await;
-    let mut other = chat.visit("cellar", "Eve").await;
+    let mut other = chat.join("cellar", "Eve").await;
     greeting(&mut other).await;
     let mut peers = Vec::new();
     for n in 0..10 {
-        let mut peer = chat.visit("lobby", &format!("P{n}")).await;
+        let mut peer = chat.join("lobby", &format!("P{n}")).await;
         greeting(&mut peer).await;
         peers.push(peer);
     }
@@ -48,7 +48,7 @@ async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_d
 #[tokio::test]
 async fn a_message_has_a_number_that_is_its_time_its_name_and_its_senders_id() {
     let chat = Chat::start(&[]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     let before = crate::now();
     ada.send(line("x1", "Hi")).await;
     let message = next(&mut ada, "message").await;
@@ -62,16 +62,16 @@ async fn a_message_has_a_number_that_is_its_time_its_name_and_its_senders_id() {
 #[tokio::test]
 async fn who_is_here_is_told_once_for_each_name_when_somebody_comes_or_goes() {
     let chat = Chat::start(&[]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
-    let bob = chat.visit("lobby", "Bob").await;
-    let bob_again = chat.visit("lobby", "Bob").await;
-    let both = json!({"type": "here", "count": 2, "names": ["Ada", "Bob"]});
-    while next(&mut ada, "here").await != both {}
+    let bob = chat.join("lobby", "Bob").await;
+    let bob_again = chat.join("lobby", "Bob").await;
+    let both = json!({"type": "presence", "count": 2, "names": ["Ada", "Bob"]});
+    while next(&mut ada, "presence").await != both {}
     bob.close().await;
-    drop(bob_again); // Without a word.
-    let alone = json!({"type": "here", "count": 1, "names": ["Ada"]});
-    while next(&mut ada, "here").await != alone {}
+    drop(bob_again); // Without a close frame.
+    let alone = json!({"type": "presence", "count": 1, "names": ["Ada"]});
+    while next(&mut ada, "presence").await != alone {}
 }
 
 #[tokio::test]
@@ -79,14 +79,14 @@ async fn of_sixty_who_are_here_fifty_are_named() {
     let chat = Chat::start(&[]).await;
     let mut peers = Vec::new();
     for n in 0..60 {
-        peers.push(chat.visit("lobby", &format!("P{n:02}")).await);
+        peers.push(chat.join("lobby", &format!("P{n:02}")).await);
     }
-    let mut last = chat.visit("lobby", "Zoë").await;
+    let mut last = chat.join("lobby", "Zoë").await;
     loop {
-        let here = next(&mut last, "here").await;
-        let named = here["names"].as_array().unwrap().len();
+        let presence = next(&mut last, "presence").await;
+        let named = presence["names"].as_array().unwrap().len();
         assert!(named <= 50);
-        if here["count"] == 61 {
+        if presence["count"] == 61 {
             break assert_eq!(named, 50);
         }
     }
@@ -108,26 +108,26 @@ async fn names_and_texts_arrive_as_they_were_with_all_that_unicode_and_html_have
     ];
     for (n, text) in strange.iter().enumerate() {
         let name: String = text.chars().take(32).collect();
-        let mut peer = chat.visit("lobby", &name).await;
+        let mut peer = chat.join("lobby", &name).await;
         assert_eq!(event(&mut peer).await["name"], name);
         peer.send(line(n, text)).await;
         while next(&mut peer, "message").await["text"] != *text {}
         peer.close().await;
     }
-    let mut peer = chat.visit("lobby", "Ada").await;
+    let mut peer = chat.join("lobby", "Ada").await;
     assert_eq!(texts(&greeting(&mut peer).await), strange);
 }
 
 #[tokio::test]
 async fn a_newcomer_hears_the_last_fifty_also_of_a_room_that_was_empty_since() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
-    say(&mut ada, 1, 60).await;
+    let mut ada = chat.join("lobby", "Ada").await;
+    post(&mut ada, 1, 60).await;
     let expected: Vec<_> = (11..=60).map(|n| n.to_string()).collect();
-    let mut bob = chat.visit("lobby", "Bob").await;
+    let mut bob = chat.join("lobby", "Bob").await;
     assert_eq!(texts(&greeting(&mut bob).await), expected);
     ada.close().await;
     bob.close().await;
-    let mut eve = chat.visit("lobby", "Eve").await;
+    let mut eve = chat.join("lobby", "Eve").await;
     assert_eq!(texts(&greeting(&mut eve).await), expected);
 }

@@ -6,7 +6,7 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::{EXE, ended, listen};
 
-/// Runs talk with these flags, and returns what it asked for.
+/// Runs talk with these flags, and returns its output and its handshake request.
 #[allow(clippy::result_large_err, reason = "the library's callback")]
 async fn asked(flags: &[&str], chosen: Option<&'static str>) -> (std::process::Output, Request) {
     let (listener, url) = listen().await;

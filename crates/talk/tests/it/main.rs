@@ -1,14 +1,14 @@
 //! Tests of talk through the real binary, in pipes and at a pseudo-terminal.
 //!
-//! | file | what it tests |
+//! | file | tests |
 //! | --- | --- |
-//! | `pipes` | lines in, lines out, and what the exit status says |
+//! | `pipes` | lines in, lines out, and the exit status |
 //! | `handshake` | headers, origin, subprotocols |
-//! | `signals` | how it leaves |
-//! | `reconnect` | a server that goes and comes back |
+//! | `signals` | signals close the connection |
+//! | `reconnect` | talk connects again when the server is back |
 //! | `proxies` | real proxies, where they are installed |
-//! | `tls` | feature `make-cert`: `wss://`, and what it trusts; without `tls`, what to build |
-//! | `terminal` | prompt, editing, and lines that come meanwhile |
+//! | `tls` | with the feature `make-cert`, the certificates for `wss://`; without `tls`, the hint to build with it |
+//! | `terminal` | the prompt, editing, and messages that arrive while the user types |
 //! | `pty` | the pseudo-terminal and its screen |
 
 #![allow(
@@ -54,7 +54,7 @@ async fn accept(listener: &TcpListener) -> Server {
     soon("a handshake", accept_async(stream)).await.unwrap()
 }
 
-/// Runs talk with this input to its end against a server that does `behave`.
+/// Runs talk with this input until it ends. The server runs `behave` on its connection.
 async fn converse<T>(
     flags: &[&str],
     input: impl AsRef<[u8]>,
@@ -69,7 +69,7 @@ async fn converse<T>(
     tokio::join!(testing::run(EXE, &arguments, input), server)
 }
 
-/// A talk whose input stays open.
+/// Starts talk. Its input stays open.
 fn start(arguments: &[&str]) -> Child {
     Command::new(EXE)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Lines in, lines out, and what the exit status says.
+//! Lines in, lines out, and the exit status.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use tungstenite::{Message, Utf8Bytes};
 
 use crate::{Server, accept, converse, ended, listen, start};
 
-async fn heard(socket: &mut Server) -> Message {
+async fn next_message(socket: &mut Server) -> Message {
     soon("a message", socket.next()).await.unwrap().unwrap()
 }
 
-/// Closes with this code, and waits for the end.
+/// Closes with this code, and waits until the client has closed the connection.
 async fn close(socket: &mut Server, code: u16, reason: &'static str) {
     let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
     socket.close(Some(frame)).await.unwrap();
@@ -26,7 +26,7 @@ async fn close(socket: &mut Server, code: u16, reason: &'static str) {
 async fn a_line_is_a_text_message_and_what_comes_is_a_line() {
     let (output, ()) = converse(&[], "Ada\r\n\nZo\u{eb} without an end", async |socket| {
         for line in ["Ada", "", "Zo\u{eb} without an end"] {
-            assert_eq!(heard(socket).await, Message::text(line));
+            assert_eq!(next_message(socket).await, Message::text(line));
         }
         for message in [
             Message::text("Hello Ada!"),
@@ -72,15 +72,15 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
     let says = format!("cannot connect to {url}: connection refused; start the server first\n");
     assert_eq!(ended(&output), (Some(1), "", says.as_str()));
 
-    let (output, ()) = converse(&[], "Ada\n", async |socket| _ = heard(socket).await).await;
+    let (output, ()) = converse(&[], "Ada\n", async |socket| _ = next_message(socket).await).await;
     let (status, _, says) = ended(&output);
     assert!(says.contains("ended the connection without closing it"), "{says}");
     assert_eq!((status, says.lines().count()), (Some(1), 1));
 
     let (output, code) = converse(&["--max-size", "10"], "Ada\n", async |socket| {
-        heard(socket).await;
+        next_message(socket).await;
         socket.send(Message::text("12345678901")).await.unwrap();
-        heard(socket).await
+        next_message(socket).await
     })
     .await;
     let (status, _, says) = ended(&output);
@@ -92,14 +92,14 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
 #[tokio::test]
 async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
     let (output, (code, took)) = converse(&["--wait", "1.5"], "Ada\n", async |socket| {
-        heard(socket).await;
-        // Each of them within the wait, all of them beyond it.
+        next_message(socket).await;
+        // Each pause is shorter than the wait, but all pauses together are longer.
         for n in 0..4 {
             tokio::time::sleep(Duration::from_millis(500)).await;
             socket.send(Message::text(n.to_string())).await.unwrap();
         }
         let last = Instant::now();
-        (heard(socket).await, last.elapsed().as_secs_f64())
+        (next_message(socket).await, last.elapsed().as_secs_f64())
     })
     .await;
     assert_eq!(ended(&output), (Some(0), "< 0\n< 1\n< 2\n< 3\n", "closed: 1000, OK\n"));
@@ -116,13 +116,13 @@ async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_onc
     let mut output = BufReader::new(talk.stdout.take().unwrap()).lines();
     for line in ["one", "two"] {
         input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-        assert_eq!(heard(&mut socket).await, Message::text(line));
+        assert_eq!(next_message(&mut socket).await, Message::text(line));
         socket.send(Message::text(line)).await.unwrap();
         let printed = soon("a line", output.next_line()).await.unwrap();
         assert_eq!(printed, Some(format!("< {line}")));
     }
     drop(input);
-    assert!(matches!(heard(&mut socket).await, Message::Close(_)));
+    assert!(matches!(next_message(&mut socket).await, Message::Close(_)));
     while let Some(Ok(_)) = socket.next().await {}
     drop(socket);
     assert!(soon("the end", talk.wait()).await.unwrap().success());
@@ -130,11 +130,11 @@ async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_onc
 
 #[tokio::test]
 async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
-    // Neither side may wait for the other one to read first.
+    // Neither side may wait until the other side reads.
     let lines = format!("{}\n", "x".repeat(50_000)).repeat(400);
     let (output, ()) = converse(&["--wait", "20"], &lines, async |socket| {
         for _ in 0..400 {
-            // A failure shows in what talk says.
+            // If this fails, the output of talk shows it.
             let Some(Ok(line)) = socket.next().await else { return };
             _ = socket.send(line).await;
         }
@@ -150,12 +150,12 @@ async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
 #[tokio::test]
 async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
     let (output, code) = converse(&[], b"Ada\nJos\xe9\n", async |socket| {
-        assert_eq!(heard(socket).await, Message::text("Ada"));
-        heard(socket).await
+        assert_eq!(next_message(socket).await, Message::text("Ada"));
+        next_message(socket).await
     })
     .await;
     let (status, _, says) = ended(&output);
-    assert!(says.starts_with("line 2 of the input is not UTF-8"), "{says}");
+    assert!(says.starts_with("line 2 of the input is not valid UTF-8"), "{says}");
     assert_eq!(status, Some(1));
     assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
 }
@@ -192,7 +192,7 @@ async fn a_reader_who_is_slow_loses_nothing() {
         socket.flush().await.unwrap();
         while let Some(Ok(_)) = socket.next().await {}
     });
-    // Far longer than it takes to fill every buffer on the way.
+    // This is far longer than it takes to fill every buffer on the way.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!sent.is_finished());
     let output = soon("the end", talk.wait_with_output()).await.unwrap();
@@ -222,9 +222,9 @@ async fn time_stands_before_each_line_when_it_is_asked_for() {
 async fn with_the_time_goes_the_latency_of_the_last_ping() {
     let flags = ["--time", "--ping-interval", "0.1"];
     let (output, ()) = converse(&flags, "", async |socket| {
-        let ping = heard(socket).await;
+        let ping = next_message(socket).await;
         assert_eq!(ping, Message::Ping("".into()));
-        // The pong goes out with the flush.
+        // The flush sends the pong.
         tokio::time::sleep(Duration::from_millis(30)).await;
         socket.flush().await.unwrap();
         close(socket, 1000, "").await;

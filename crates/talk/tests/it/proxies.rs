@@ -1,4 +1,4 @@
-//! Real proxies, where they are installed: tinyproxy for CONNECT, microsocks for SOCKS 5.
+//! Real proxies, if they are installed: tinyproxy for CONNECT, microsocks for SOCKS 5.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,7 +11,8 @@ use tungstenite::Message;
 
 use crate::{EXE, accept, ended, listen};
 
-/// Starts a proxy and waits until it listens; `None`, visibly, where it is not installed.
+/// Starts a proxy and waits until it listens. Prints a line and returns `None` if it is not
+/// installed.
 async fn start(name: &str, arguments: &[&str], port: u16) -> Option<Child> {
     let mut command = Command::new(name);
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -47,8 +48,8 @@ async fn microsocks() -> Option<(Child, u16)> {
     Some((start("microsocks", &arguments, port).await?, port))
 }
 
-/// Runs talk to its end with this proxy in its environment.
-pub async fn talk_by(proxy: &str, arguments: &[&str]) -> std::process::Output {
+/// Runs talk with this proxy in its environment, until it ends.
+pub async fn talk_through(proxy: &str, arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(EXE);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
@@ -81,7 +82,7 @@ async fn a_conversation_goes_through_a_real_proxy() {
         let by_name = url.replace("127.0.0.1", "localhost");
         let arguments = [by_name.as_str(), "--wait", "0.2"];
         let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
-        let (output, ()) = tokio::join!(talk_by(&proxy, &arguments), server);
+        let (output, ()) = tokio::join!(talk_through(&proxy, &arguments), server);
         assert_eq!(ended(&output), (Some(0), "< through\n", "closed: 1000, OK\n"), "{scheme}");
     }
 }
@@ -93,7 +94,7 @@ async fn a_real_proxy_that_refuses_is_one_sentence() {
         let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
         let stranger = format!("{scheme}://eve:guess@127.0.0.1:{port}");
         for (proxy, says) in [(proxy, "onnect to"), (stranger, "wants another login")] {
-            let output = talk_by(&proxy, &[&no_server]).await;
+            let output = talk_through(&proxy, &[&no_server]).await;
             let (status, _, said) = ended(&output);
             assert!(said.contains(&format!("the proxy {scheme}://127.0.0.1:{port} ")), "{said}");
             assert!(said.contains(says), "{scheme}: {said}");

@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program at it, and what its screen shows.
+//! A pseudo-terminal with a program at it, and its screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ const COLUMNS: u16 = 60;
 pub struct Terminal {
     talk: Child,
     keyboard: File,
-    /// Held open, so that the mode can be looked at after the end.
+    /// This stays open, so that a test can read the mode after the end of talk.
     device: File,
     screen: Arc<Mutex<vt100::Parser>>,
 }
@@ -70,7 +70,7 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// The lines of the screen, the empty ones below left out.
+    /// The lines of the screen, without the empty ones at the end.
     pub fn lines(&self) -> Vec<String> {
         let text = self.screen.lock().unwrap().screen().contents();
         text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
@@ -108,7 +108,7 @@ impl Terminal {
         tcgetattr(&self.device).unwrap()
     }
 
-    /// Interrupts talk, as Ctrl-C does where the terminal is not in the editor's mode.
+    /// Interrupts talk, as Ctrl-C does if the terminal is not in the editor's mode.
     pub fn interrupt(&self) {
         let talk = Pid::from_raw(self.talk.id().unwrap() as i32).unwrap();
         kill_process(talk, Signal::INT).unwrap();

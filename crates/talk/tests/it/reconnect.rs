@@ -1,4 +1,4 @@
-//! A server that goes and comes back.
+//! talk connects again when the server is back.
 
 use futures_util::{SinkExt, StreamExt};
 use testing::{free_port, soon};
@@ -15,25 +15,25 @@ async fn it_comes_back_after_a_kill_and_says_each_try() {
     let url = format!("ws://127.0.0.1:{}", address.1);
     let mut talk = start(&[&url, "--reconnect", "--wait", "0"]);
     let mut input = talk.stdin.take().unwrap();
-    let mut said = BufReader::new(talk.stderr.take().unwrap()).lines();
-    let mut next = async || soon("a line", said.next_line()).await.unwrap().unwrap();
+    let mut stderr = BufReader::new(talk.stderr.take().unwrap()).lines();
+    let mut next = async || soon("a line", stderr.next_line()).await.unwrap().unwrap();
 
     let socket = accept(&listener).await;
     drop((socket, listener));
     assert!(next().await.contains("ended the connection without closing it"));
     let pause = next().await;
     assert!(pause.starts_with("trying again in ") && pause.ends_with(" s"), "{pause}");
-    // At least one try finds nobody there.
+    // At least one attempt finds no server.
     assert!(next().await.contains("connection refused"));
     assert!(next().await.starts_with("trying again in "));
 
     let listener = TcpListener::bind(address).await.unwrap();
     let mut socket = accept(&listener).await;
     input.write_all(b"still me\n").await.unwrap();
-    let heard = soon("a message", socket.next()).await.unwrap().unwrap();
-    assert_eq!(heard, Message::text("still me"));
+    let message = soon("a message", socket.next()).await.unwrap().unwrap();
+    assert_eq!(message, Message::text("still me"));
 
-    // A close is no reason to stay away either.
+    // talk also connects again after a close frame.
     socket.close(None).await.unwrap();
     while let Some(Ok(_)) = socket.next().await {}
     drop(socket);

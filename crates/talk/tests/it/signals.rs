@@ -1,4 +1,4 @@
-//! How it leaves.
+//! Signals close the connection.
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{Server, accept, ended, listen, start};
 
-/// A talk that is connected, not only about to be, and the server's side.
+/// A talk that has connected and received a message, and the server's side.
 async fn connected() -> (Child, Server) {
     let (listener, url) = listen().await;
     let mut talk = start(&[&url]);
@@ -45,7 +45,7 @@ async fn a_signal_closes_with_1000_and_status_0() {
 async fn a_second_signal_ends_at_once_when_the_server_does_not_answer() {
     let (talk, mut socket) = connected().await;
     send(&talk, Signal::INT);
-    // Its close frame is read and never answered.
+    // The server reads the close frame, but never answers it.
     let mut closed = [0; 8];
     soon("a close", socket.get_mut().read_exact(&mut closed)).await.unwrap();
     let began = std::time::Instant::now();

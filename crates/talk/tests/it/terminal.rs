@@ -1,4 +1,4 @@
-//! Prompt, editing, and lines that come meanwhile.
+//! The prompt, editing, and messages that arrive while the user types.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use crate::pty::Terminal;
 use crate::{Server, accept, listen};
 
-/// talk at a prompt, and the server's side of its connection.
+/// talk with a prompt, and the server's side of its connection.
 async fn connected(flags: &[&str]) -> (Terminal, Server) {
     let (listener, url) = listen().await;
     let terminal = Terminal::start(&[&[url.as_str()], flags].concat());
@@ -24,7 +24,7 @@ async fn connected(flags: &[&str]) -> (Terminal, Server) {
     (terminal, socket)
 }
 
-async fn heard(socket: &mut Server) -> Message {
+async fn next_message(socket: &mut Server) -> Message {
     soon("a message", socket.next()).await.unwrap().unwrap()
 }
 
@@ -39,35 +39,35 @@ async fn a_line_that_comes_while_one_types_tears_nothing() {
     socket.send(Message::binary(vec![1, 2])).await.unwrap();
     terminal.shows(&["< news", "< 2 bytes: 01 02", "> half a li"]).await;
     terminal.press("ne\r");
-    assert_eq!(heard(&mut socket).await, Message::text("half a line"));
+    assert_eq!(next_message(&mut socket).await, Message::text("half a line"));
     terminal.shows(&["< 2 bytes: 01 02", "> half a line", ">"]).await;
 
-    // Also when what is typed, and what comes, are longer than the screen is wide.
+    // The line and the message may both be longer than the screen is wide.
     let (typed, news) = ("y".repeat(70), "n".repeat(70));
     terminal.press(&typed);
     terminal.shows_unbroken(&format!("> {typed}")).await;
     socket.send(Message::text(news.clone())).await.unwrap();
     terminal.shows_unbroken(&format!("< {news}> {typed}")).await;
     terminal.press("!\r");
-    assert_eq!(heard(&mut socket).await, Message::text(typed + "!"));
+    assert_eq!(next_message(&mut socket).await, Message::text(typed + "!"));
 }
 
 #[tokio::test]
 async fn a_line_can_be_edited_and_called_back() {
     let (mut terminal, mut socket) = connected(&[]).await;
-    // Left twice, an insertion, a backspace; then the end.
+    // Two times left, an insertion, a backspace, then the end of the line.
     terminal.press("Zo\u{eb}!\u{1b}[D\u{1b}[Dxy\u{7f}\u{5} \u{1f980}\r");
-    assert_eq!(heard(&mut socket).await, Message::text("Zox\u{eb}! \u{1f980}"));
+    assert_eq!(next_message(&mut socket).await, Message::text("Zox\u{eb}! \u{1f980}"));
     terminal.press("second\r");
-    assert_eq!(heard(&mut socket).await, Message::text("second"));
-    // Up twice, and down.
+    assert_eq!(next_message(&mut socket).await, Message::text("second"));
+    // Two times up, then down.
     terminal.press("\u{1b}[A\u{1b}[A");
     terminal.shows(&["> Zox\u{eb}! \u{1f980}"]).await;
     terminal.press("\u{1b}[B\r");
-    assert_eq!(heard(&mut socket).await, Message::text("second"));
-    // What was typed is taken away up to its start; an empty line is a message.
+    assert_eq!(next_message(&mut socket).await, Message::text("second"));
+    // Ctrl-U deletes the line. An empty line is a message, too.
     terminal.press("away\u{15}\r");
-    assert_eq!(heard(&mut socket).await, Message::text(""));
+    assert_eq!(next_message(&mut socket).await, Message::text(""));
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn ctrl_d_and_ctrl_c_close_with_1000() {
     for keys in ["\u{4}", "half\u{3}"] {
         let (mut terminal, mut socket) = connected(&[]).await;
         terminal.press(keys);
-        let last = heard(&mut socket).await;
+        let last = next_message(&mut socket).await;
         assert!(matches!(last, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
         while let Some(Ok(_)) = socket.next().await {}
         drop(socket);
@@ -123,14 +123,14 @@ async fn it_comes_back_at_a_terminal_too() {
     drop(accept(&listener).await);
     let mut again = accept(&listener).await;
     terminal.press("back?\r");
-    assert_eq!(heard(&mut again).await, Message::text("back?"));
+    assert_eq!(next_message(&mut again).await, Message::text("back?"));
 }
 
 #[tokio::test]
 async fn a_second_ctrl_c_ends_at_once_when_the_server_does_not_answer() {
     let (mut terminal, mut socket) = connected(&[]).await;
     terminal.press("\u{3}");
-    // Its close frame is read and never answered.
+    // The server reads the close frame, but never answers it.
     let mut closed = [0; 8];
     soon("a close", socket.get_mut().read_exact(&mut closed)).await.unwrap();
     let began = Instant::now();

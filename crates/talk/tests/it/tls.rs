@@ -1,4 +1,4 @@
-//! `wss://`: what it trusts, and without the feature what to build.
+//! With the feature, the certificates for `wss://`. Without it, the hint to build with it.
 
 #[cfg(not(feature = "tls"))]
 #[tokio::test]
@@ -26,10 +26,11 @@ mod with_tls {
     use tokio_tungstenite::accept_async;
     use tungstenite::Message;
 
-    use crate::proxies::{real, talk_by};
+    use crate::proxies::{real, talk_through};
     use crate::{EXE, ended};
 
-    /// A greeting server that proves itself by this file, and its URL by this name.
+    /// Starts a greeting server with the certificate in this file. Returns its URL with this host
+    /// name.
     async fn serve(pem: &Path, host: &str) -> String {
         let acceptor = tls::acceptor(pem, "localhost").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -77,7 +78,7 @@ mod with_tls {
         let arguments = [&url, "--wait", "0.2", "--ca", pem.to_str().unwrap()];
         for (_proxy, port, scheme) in real().await {
             let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
-            let output = talk_by(&proxy, &arguments).await;
+            let output = talk_through(&proxy, &arguments).await;
             assert_eq!(ended(&output), (Some(0), "< encrypted\n", "closed: 1000, OK\n"));
         }
     }

@@ -7,59 +7,59 @@ const OPEN: &[&str] = &[];
 
 async fn status(chat: &Chat, path: &str, token: &str) -> Option<u16> {
     let authorization = format!("Bearer {token}");
-    chat.knock(path, &[("Authorization", &authorization)]).await.err()
+    chat.connect(path, &[("Authorization", &authorization)]).await.err()
 }
 
 #[tokio::test]
 async fn a_pass_opens_its_room_and_says_who_it_is() {
     let chat = Chat::start(OPEN).await;
-    let mut ada = chat.visit("lobby", "Ada").await;
+    let mut ada = chat.join("lobby", "Ada").await;
     let greeting = greeting(&mut ada).await;
-    // The number to come back with, which was the time when nothing had been said.
+    // The number to reconnect with. Before the first message, it is the time of the start.
     let number = greeting[0]["number"].as_i64().unwrap();
     assert!((1..=now()).contains(&number), "{number}");
     assert_eq!(
         greeting,
         [
-            json!({"type": "hello", "name": "Ada", "number": number}),
-            json!({"type": "here", "count": 1, "names": ["Ada"]})
+            json!({"type": "welcome", "name": "Ada", "number": number}),
+            json!({"type": "presence", "count": 1, "names": ["Ada"]})
         ]
     );
-    assert_eq!(status(&chat, "/rooms/lobby", &chat.pass("lobby", "Ada")).await, None);
+    assert_eq!(status(&chat, "/rooms/lobby", &chat.token("lobby", "Ada")).await, None);
 }
 
 #[tokio::test]
 async fn a_wrong_path_is_404_before_the_101_with_or_without_a_pass() {
     let chat = Chat::start(OPEN).await;
-    let pass = chat.pass("lobby", "Ada");
+    let token = chat.token("lobby", "Ada");
     let long = format!("/rooms/{}", "x".repeat(33));
     for path in
         ["/", "/rooms", "/rooms/", "/rooms/Lobby", "/rooms/a/b", "/rooms/%61", "/lobby", &long]
     {
-        assert_eq!(status(&chat, path, &pass).await, Some(404), "{path}");
-        assert_eq!(chat.knock(path, &[]).await.err(), Some(404), "{path}");
+        assert_eq!(status(&chat, path, &token).await, Some(404), "{path}");
+        assert_eq!(chat.connect(path, &[]).await.err(), Some(404), "{path}");
     }
 }
 
 #[tokio::test]
 async fn no_pass_and_one_that_is_expired_forged_or_of_another_key_are_401() {
     let chat = Chat::start(OPEN).await;
-    assert_eq!(chat.knock("/rooms/lobby", &[]).await.err(), Some(401));
-    let good = chat.pass("lobby", "Ada");
-    let (pass, signature) = good.split_once('.').unwrap();
+    assert_eq!(chat.connect("/rooms/lobby", &[]).await.err(), Some(401));
+    let good = chat.token("lobby", "Ada");
+    let (payload, signature) = good.split_once('.').unwrap();
     let mallory = sign(&[0; 32], &json!({"room": "lobby", "name": "Ada", "expires": now()}));
     let (forged, _) = mallory.split_once('.').unwrap();
     for token in [
         "",
         ".",
         "Ada",
-        pass,
-        &chat.pass_for("lobby", "Ada", -1),
+        payload,
+        &chat.token_for("lobby", "Ada", -1),
         &mallory,
-        // Another pass under a good signature, and a signature that is cut.
+        // Another payload with a valid signature, and a signature that is cut.
         &format!("{forged}.{signature}"),
-        &format!("{pass}.{}", &signature[..8]),
-        &format!("{pass}."),
+        &format!("{payload}.{}", &signature[..8]),
+        &format!("{payload}."),
         &format!("{good}A"),
     ] {
         assert_eq!(status(&chat, "/rooms/lobby", token).await, Some(401), "{token}");
@@ -69,28 +69,28 @@ async fn no_pass_and_one_that_is_expired_forged_or_of_another_key_are_401() {
 #[tokio::test]
 async fn a_pass_for_another_room_is_403() {
     let chat = Chat::start(OPEN).await;
-    assert_eq!(status(&chat, "/rooms/cellar", &chat.pass("lobby", "Ada")).await, Some(403));
+    assert_eq!(status(&chat, "/rooms/cellar", &chat.token("lobby", "Ada")).await, Some(403));
 }
 
 #[tokio::test]
 async fn a_foreign_page_is_403_although_the_browser_brings_the_cookie() {
     let chat = Chat::start(OPEN).await;
-    let cookie = format!("chat={}", chat.pass("lobby", "Ada"));
+    let cookie = format!("chat={}", chat.token("lobby", "Ada"));
     for origin in ["https://evil.example", "null"] {
         let headers = [("Cookie", cookie.as_str()), ("Origin", origin)];
-        assert_eq!(chat.knock("/rooms/lobby", &headers).await.err(), Some(403), "{origin}");
+        assert_eq!(chat.connect("/rooms/lobby", &headers).await.err(), Some(403), "{origin}");
     }
 }
 
 #[tokio::test]
 async fn a_pass_that_expires_ends_the_conversation() {
     let chat = Chat::start(OPEN).await;
-    let pass = format!("Bearer {}", chat.pass_for("lobby", "Ada", 2));
-    let mut ada = chat.knock("/rooms/lobby", &[("Authorization", &pass)]).await.ok().unwrap();
+    let bearer = format!("Bearer {}", chat.token_for("lobby", "Ada", 2));
+    let mut ada = chat.connect("/rooms/lobby", &[("Authorization", &bearer)]).await.ok().unwrap();
     greeting(&mut ada).await;
     while let tungstenite::Message::Text(_) = ada.message().await {}
-    let mut bob = chat.visit("lobby", "Bob").await;
-    assert_eq!(next(&mut bob, "here").await["names"], json!(["Bob"]));
+    let mut bob = chat.join("lobby", "Bob").await;
+    assert_eq!(next(&mut bob, "presence").await["names"], json!(["Bob"]));
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn the_link_becomes_a_cookie_that_no_script_and_no_other_site_gets() {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
         http(chat.server.address, &request).await.to_lowercase()
     };
-    let bearer = format!("Authorization: Bearer {}\r\n", chat.pass("lobby", "Ada"));
+    let bearer = format!("Authorization: Bearer {}\r\n", chat.token("lobby", "Ada"));
 
     let page = ask("/rooms/lobby", "").await;
     assert!(page.starts_with("http/1.1 200 ") && page.contains("<title>"), "{page}");
@@ -201,27 +201,27 @@ async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it
 #[tokio::test]
 async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
     let chat = Chat::start(&["--rate", "1000"]).await;
-    let mut visitors = Vec::new();
+    let mut peers = Vec::new();
     for n in 0..100 {
-        let mut peer = chat.visit(&format!("room-{n}"), "Ada").await;
+        let mut peer = chat.join(&format!("room-{n}"), "Ada").await;
         greeting(&mut peer).await;
-        visitors.push(peer);
+        peers.push(peer);
     }
-    let mut late = chat.visit("one-more", "Ada").await;
+    let mut late = chat.join("one-more", "Ada").await;
     assert_eq!(late.closed().await.0, 1013);
-    let mut there = chat.visit("room-7", "Bob").await;
-    assert_eq!(next(&mut there, "here").await["count"], 2);
-    visitors.pop().unwrap().close().await;
-    // The room goes with its visitor, once the server has noticed.
-    let let_in = async {
+    let mut there = chat.join("room-7", "Bob").await;
+    assert_eq!(next(&mut there, "presence").await["count"], 2);
+    peers.pop().unwrap().close().await;
+    // The server frees the room of a closed connection, but may need some time to notice.
+    let joined = async {
         loop {
-            let mut peer = chat.visit("one-more", "Ada").await;
+            let mut peer = chat.join("one-more", "Ada").await;
             if let tungstenite::Message::Text(_) = peer.message().await {
                 return peer;
             }
         }
     };
-    let mut peer = soon("a room", let_in).await;
+    let mut peer = soon("a room", joined).await;
     peer.send(line(1, "made it")).await;
     assert_eq!(next(&mut peer, "message").await["text"], "made it");
 }

@@ -1,22 +1,22 @@
-//! Which servers `wss://` believes.
+//! Configures TLS for `wss://` URLs, by the flags `--ca` and `--insecure`.
 
 use common::Result;
 use common::client::Connect;
 
 use crate::flags::Flags;
 
-/// Has `connect` encrypt as the flags say.
+/// Sets the TLS options of `connect` by the flags.
 ///
 /// # Errors
 ///
-/// A sentence when the file of `--ca` cannot be used.
+/// An error message if the file of `--ca` cannot be used.
 #[cfg(feature = "tls")]
-pub fn encrypt(connect: &mut Connect, flags: &Flags) -> Result<()> {
+pub fn configure(connect: &mut Connect, flags: &Flags) -> Result<()> {
     use common::tls::{Trust, connector};
     use native_tls::TlsConnector;
 
     connect.tls = Some(match &flags.ca {
-        // Here rather than in common: nothing else of this workspace may turn the check off.
+        // This is not in common, because no other program of this workspace may turn the check off.
         None if flags.insecure => TlsConnector::builder()
             .danger_accept_invalid_certs(true)
             .danger_accept_invalid_hostnames(true)
@@ -28,13 +28,13 @@ pub fn encrypt(connect: &mut Connect, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Says what to build, where the flags ask for encryption.
+/// Does nothing, because this program was built without TLS.
 ///
 /// # Errors
 ///
-/// That sentence.
+/// An error message with the right build command, if the flags need TLS.
 #[cfg(not(feature = "tls"))]
-pub fn encrypt(_: &mut Connect, flags: &Flags) -> Result<()> {
+pub fn configure(_: &mut Connect, flags: &Flags) -> Result<()> {
     let wss = flags.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss://"));
     if wss || flags.ca.is_some() || flags.insecure {
         return Err("this talk was built without TLS; build it with: \

@@ -1,4 +1,4 @@
-//! Connect, converse, connect again.
+//! Connects, exchanges messages, and connects again.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,68 +17,69 @@ use tungstenite::protocol::CloseFrame;
 use crate::backoff::Backoff;
 use crate::console::{Console, Line};
 use crate::flags::Flags;
-use crate::lines::{closed_by_server, received};
-use crate::trust;
+use crate::lines::{format_close, format_message};
+use crate::tls;
 
-/// Why a conversation is over.
+/// The reason why a connection was closed.
 enum End {
-    /// Ctrl-D, Ctrl-C, or the end of the input and then silence.
+    /// The user pressed Ctrl-D or Ctrl-C, or the input ended and then the server sent nothing.
     ByUs,
     ByServer(Option<CloseFrame>),
 }
 
-/// The whole of it.
+/// Talks with the server until one side closes the connection. With `--reconnect`, connects again
+/// whenever the server closed it or the connection failed.
 ///
 /// # Errors
 ///
-/// A sentence: there is no connection, it was lost, or the server closed it with another code than
-/// 1000 and 1001.
-pub async fn talk(flags: &Flags, console: &mut Console) -> Result<()> {
+/// An error message if talk cannot connect, if the connection was lost, or if the server closed it
+/// with another code than 1000 and 1001.
+pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     check_url(&flags.url)?;
-    let connect = options(flags)?;
+    let connect = connect_options(flags)?;
     if flags.insecure {
-        let warning = "WARNING: --insecure checks no certificate; anyone on the way can read and \
-                       change what is said";
+        let warning = "WARNING: --insecure checks no certificate; anyone on the network path can \
+                       read and change the messages";
         console.status(warning).await;
     }
     let mut backoff = Backoff::default();
-    let leaving = console.leave.clone();
+    let quit = console.quit.clone();
     loop {
         let opened = select! {
             biased;
-            () = leaving.cancelled() => return Ok(()),
+            () = quit.cancelled() => return Ok(()),
             opened = connect.open(&flags.url) => opened,
         };
-        let ended = match opened {
+        let end = match opened {
             Ok((socket, response)) => {
-                backoff.connected();
+                backoff.reset();
                 console.connected(&subprotocol(&response)).await;
                 converse(flags, console, socket).await
             }
             Err(error) => Err(error),
         };
-        let by_us = matches!(ended, Ok(End::ByUs)) || leaving.is_cancelled();
-        let said = match ended {
-            Ok(end) => say(console, end).await,
+        let by_us = matches!(end, Ok(End::ByUs)) || quit.is_cancelled();
+        let result = match end {
+            Ok(end) => report_end(console, end).await,
             Err(error) => Err(error),
         };
         if by_us || !flags.reconnect {
-            return said;
+            return result;
         }
-        if let Err(error) = said {
+        if let Err(error) = result {
             console.status(&error.to_string()).await;
         }
-        let pause = backoff.pause();
+        let pause = backoff.next_pause();
         console.status(&format!("trying again in {:.1} s", pause.as_secs_f64())).await;
         select! {
             biased;
-            () = leaving.cancelled() => return Ok(()),
+            () = quit.cancelled() => return Ok(()),
             () = sleep(pause) => {}
         }
     }
 }
 
-fn options(flags: &Flags) -> Result<Connect> {
+fn connect_options(flags: &Flags) -> Result<Connect> {
     let mut connect = Connect {
         pings: Pings { interval: flags.ping_interval, ..Pings::default() },
         max_size: flags.max_size,
@@ -95,7 +96,7 @@ fn options(flags: &Flags) -> Result<Connect> {
     for (name, value) in &flags.headers {
         headers.append(name, value.clone());
     }
-    trust::encrypt(&mut connect, flags)?;
+    tls::configure(&mut connect, flags)?;
     Ok(connect)
 }
 
@@ -104,72 +105,75 @@ fn subprotocol(response: &Response) -> String {
     chosen.map(|name| format!(" (subprotocol {name})")).unwrap_or_default()
 }
 
-/// One connection, from its first message to its close.
+/// Uses one connection, from its first message to its close.
 async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> Result<End> {
     let mut by_us = false;
-    let over = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
+    let result = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
     if let Some(latency) = socket.latency().filter(|_| flags.time) {
         let latency = latency.as_secs_f64() * 1000.0;
         console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
     }
-    leave(&mut socket, &flags.url, over, CLOSE_TIMEOUT).await?;
+    leave(&mut socket, &flags.url, result, CLOSE_TIMEOUT).await?;
     Ok(match by_us {
         true => End::ByUs,
         false => End::ByServer(socket.closed().flatten().cloned()),
     })
 }
 
-/// Sends what is typed and prints what comes, until one side is done; whether it is ours.
+/// Sends the lines of the input and prints the messages of the server, until one side ends the
+/// connection. Returns whether this side ended it.
 async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> Result<bool> {
-    let Console { lines, leave, out, .. } = console;
-    // Each half goes on while the other one waits: a server that answers before it has read
-    // everything would otherwise wait for us, as we would for it.
+    let Console { input, quit, output, .. } = console;
+    // Sending and receiving run side by side. If sending blocked receiving, talk and a server that
+    // answers before it has read everything would wait for each other forever.
     let (mut to_server, mut from_server) = socket.split();
-    let mut sending = pin!(async {
-        while let Some(line) = lines.recv().await {
+    let mut send_input = pin!(async {
+        while let Some(line) = input.recv().await {
             to_server.send(Message::text(line?)).await?;
         }
         Result::Ok(())
     });
-    let mut sends = true;
-    // How long the server may be silent; for ever while there is more to send.
+    let mut is_sending = true;
+    // The server may be silent for this time. There is no limit while the input is open.
     let mut wait = Duration::MAX;
     loop {
-        // A message is taken when it can be printed: a slow reader of our output slows the server
-        // down, nothing is lost, and what has to wait for the reader is no silence.
-        let heard = async {
-            let printer = out.reserve().await;
+        // A message is received only when it can be printed. So a slow reader of the output slows
+        // the server down and loses nothing, and the time that the reader takes is not silence.
+        let receive = async {
+            let printer = output.reserve().await;
             (printer, timeout(wait, from_server.next()).await)
         };
         select! {
             biased;
-            sent = &mut sending, if sends => {
-                sends = false;
-                match sent {
+            result = &mut send_input, if is_sending => {
+                is_sending = false;
+                match result {
                     Ok(()) => wait = flags.wait,
-                    // Why the connection is of no use any more is the reader's to find out.
+                    // The receiving half will find out why the connection has failed.
                     Err(error) if error.is::<tungstenite::Error>() => {}
                     Err(error) => return Err(error),
                 }
             }
-            () = leave.cancelled() => return Ok(true),
-            heard = heard => match heard {
-                (Ok(printer), Ok(Some(message))) => printer.send(Line::Message(received(&message?))),
+            () = quit.cancelled() => return Ok(true),
+            received = receive => match received {
+                (Ok(printer), Ok(Some(message))) => {
+                    printer.send(Line::Message(format_message(&message?)));
+                }
                 (_, Ok(None)) => return Ok(false),
-                // Nobody reads our output any more, or the server is silent.
+                // The reader has closed our output, or the server was silent for too long.
                 (Err(_), _) | (_, Err(_)) => return Ok(true),
             },
         }
     }
 }
 
-/// Says how it ended, if it ended well. 1000, 1001 and a close without a code are clean, as in
-/// Python `websockets`' `ConnectionClosedOK`.
-async fn say(console: &Console, end: End) -> Result<()> {
+/// Prints how the connection was closed. 1000, 1001 and a close without a code are clean, as in
+/// `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
+async fn report_end(console: &Console, end: End) -> Result<()> {
     match end {
         End::ByUs => console.status("closed: 1000, OK").await,
         End::ByServer(frame) => {
-            let line = closed_by_server(frame.as_ref());
+            let line = format_close(frame.as_ref());
             if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
                 return Err(line.into());
             }

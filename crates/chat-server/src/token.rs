@@ -1,0 +1,107 @@
+//! A token allows its owner to join one room under one name, until it expires. The server signs
+//! each token, so it needs no table of users: only this server can make a signature that it
+//! accepts.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use common::{Request, Result};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use tempfile::NamedTempFile;
+use tungstenite::http::{HeaderValue, header};
+
+/// The content of a token. It is signed, not encrypted: its owner can read it, but cannot change
+/// it.
+#[derive(Deserialize, Serialize)]
+pub struct Token {
+    pub room: String,
+    pub name: String,
+    /// In seconds since 1970.
+    pub expires: u64,
+}
+
+impl Token {
+    /// The time until the token expires; zero if it has expired.
+    pub fn remaining(&self) -> Duration {
+        Duration::from_secs(self.expires).saturating_sub(UNIX_EPOCH.elapsed().unwrap_or_default())
+    }
+
+    /// A cookie that stores the token of `request` in the browser. No script can read it, no other
+    /// site's page can make the browser send it, and it is valid for this room only.
+    pub fn cookie(&self, request: &Request) -> String {
+        let (token, path) = (encoded_token(request).unwrap_or_default(), request.uri().path());
+        let max_age = self.remaining().as_secs();
+        // This server never uses TLS itself, so only a proxy knows whether the browser used https.
+        let https = request.headers().get("X-Forwarded-Proto").is_some_and(|by| by == "https");
+        let secure = if https { "; Secure" } else { "" };
+        format!("chat={token}; Path={path}; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
+    }
+}
+
+/// The token of a request, still encoded: from `Authorization: Bearer TOKEN`, or from the cookie.
+fn encoded_token(request: &Request) -> Option<&str> {
+    // These are bytes, because the cookie of another program may not be valid text.
+    let header = |name| request.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let mut cookies = header(header::COOKIE).split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let bearer = header(header::AUTHORIZATION).strip_prefix(b"Bearer ");
+    str::from_utf8(bearer.or_else(|| cookies.find_map(|pair| pair.strip_prefix(b"chat=")))?).ok()
+}
+
+/// The key that signs the tokens. Anyone with this key could use any name, so it never leaves this
+/// program.
+pub struct Key(Hmac<Sha256>);
+
+impl Key {
+    /// Reads the key from a folder. Creates the folder and the key if they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// An error message if the key cannot be read, or if other users of this machine can read it.
+    pub fn load(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let path = folder.join("key");
+        if !path.exists() {
+            let (mut new, mut key) = (NamedTempFile::new_in(folder)?, [0; 32]);
+            getrandom::fill(&mut key)?;
+            new.write_all(&key)?;
+            // Another program may create a key at the same moment, so this moves the complete file
+            // into place, and only if there is no key yet.
+            _ = new.persist_noclobber(&path);
+        }
+        let key =
+            fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
+            return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
+        }
+        if key.len() < 32 {
+            return Err(format!("the key is too short; remove {}", path.display()).into());
+        }
+        Ok(Self(Hmac::new_from_slice(&key)?))
+    }
+
+    /// Encodes the token and its signature. The result needs no escaping in a link, a header or a
+    /// cookie.
+    pub fn sign(&self, token: &Token) -> Result<String> {
+        let payload = serde_json::to_vec(token)?;
+        let signature = self.0.clone().chain_update(&payload).finalize().into_bytes();
+        Ok(format!("{}.{}", BASE64.encode(payload), BASE64.encode(signature)))
+    }
+
+    /// The token of a request; `None` if there is none, if this server did not sign it, or if it
+    /// has expired.
+    pub fn verify(&self, request: &Request) -> Option<Token> {
+        let (payload, signature) = encoded_token(request)?.split_once('.')?;
+        let (payload, signature) = (BASE64.decode(payload).ok()?, BASE64.decode(signature).ok()?);
+        // This takes the same time for every wrong signature. Otherwise the time would show how
+        // many of its first bytes are right.
+        self.0.clone().chain_update(&payload).verify_slice(&signature).ok()?;
+        let token: Token = serde_json::from_slice(&payload).ok()?;
+        (!token.remaining().is_zero()).then_some(token)
+    }
+}
