@@ -4,6 +4,8 @@
 //! Run `cargo run -p chat-server`, and in another shell `cargo run -p chat-server -- --invite Ada`,
 //! which prints a link for your browser.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod metrics;
 mod room;
 mod store;
@@ -17,14 +19,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Parser;
-use common::server::{Response, flags, html, respond};
-use common::{CloseWith, Flags, Request, Result, Server, Socket};
-use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
-use tungstenite::http::{self, HeaderValue, StatusCode, header};
-use tungstenite::protocol::frame::coding::CloseCode;
+use websockets::tungstenite::http::{self, HeaderMap, HeaderValue, StatusCode, header};
+use websockets::{CloseCode, CloseWith, Flags, Request, Response, Result, Server, Socket};
+use websockets::{flags, html, log, print_line, report, respond, with};
 
 use crate::metrics::{CLOSED, CONNECTIONS};
 use crate::room::{ClientMessage, Event};
@@ -50,8 +50,12 @@ struct Chat {
 }
 
 /// Checks each request before the server answers it. Everyone may load the page, but joining a room
-/// needs a token for it.
-fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
+/// needs a token for it. The handler finds the token in the request's extensions.
+async fn process_request(
+    request: &mut Request,
+    _: &mut HeaderMap,
+    chat: Arc<Chat>,
+) -> Option<Response> {
     let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
     else {
@@ -61,7 +65,7 @@ fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
     let is_ours =
         |value: &HeaderValue| value == "cookie" || value.as_bytes().starts_with(b"Bearer ");
     if !is_websocket && !request.headers().get(header::AUTHORIZATION).is_some_and(is_ours) {
-        return Some(html(PAGE.into()));
+        return Some(html(PAGE));
     }
     match chat.key.verify(request) {
         None => {
@@ -70,7 +74,10 @@ fn process_request(chat: &Chat, request: &Request) -> Option<Response> {
         Some(token) if token.room != room => {
             Some(respond(StatusCode::FORBIDDEN, "This invitation is for another room."))
         }
-        Some(_) if is_websocket => None,
+        Some(token) if is_websocket => {
+            request.extensions_mut().insert(token);
+            None
+        }
         // The page sends the token of the link in a header, and receives it back as a cookie. A
         // page of another site cannot send this header.
         Some(token) => {
@@ -86,16 +93,14 @@ fn is_room(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-async fn handle(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Result<()> {
-    let expired = "your invitation has expired; ask for another one";
-    let token = chat.key.verify(&request).ok_or(CloseWith(CloseCode::Policy, expired))?;
-    let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
-    let since = since.unwrap_or_default();
+async fn handle(socket: &mut Socket, mut request: Request, chat: Arc<Chat>) -> Result<()> {
+    let token: Token = request.extensions_mut().remove().ok_or("a request without a token")?;
+    let since = request.query("since").and_then(|since| since.parse().ok()).unwrap_or_default();
     drop(request);
     // Joining reads from the disk while other clients wait for the lock, so it has a limit.
-    let too_often =
-        CloseWith(CloseCode::Again, "too many connections in a short time; try again in a second");
-    chat.limiter.check_key(&token.name).map_err(|_| too_often)?;
+    let too_often = "too many connections in a short time; try again in a second";
+    let allowed = chat.limiter.check_key(&token.name);
+    allowed.map_err(|_| CloseWith::new(CloseCode::Again, too_often))?;
 
     // No client can post while this lock is held. So this client receives the whole history first,
     // then the new messages. It misses none between them and receives none twice.
@@ -127,9 +132,12 @@ async fn handle(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Resul
     loop {
         select! {
             biased;
-            () = &mut expiry => return Err(CloseWith(CloseCode::Policy, expired).into()),
-            message = socket.next() => {
-                let Some(message) = message.transpose()? else { return Ok(()) };
+            () = &mut expiry => {
+                let reason = "your invitation has expired; ask for another one";
+                return Err(CloseWith::new(CloseCode::Policy, reason).into());
+            }
+            message = subscriber.next(socket) => {
+                let Some(message) = message? else { return Ok(()) };
                 let allowed = chat.limiter.check_key(&token.name);
                 let allowed = allowed.map_err(|_| "too many messages; try again in a second");
                 match allowed.and_then(|()| ClientMessage::from_json(&message.into_data())) {
@@ -147,15 +155,14 @@ async fn handle(socket: &mut Socket, request: Request, chat: Arc<Chat>) -> Resul
                     }
                     Err(message) if refusals < MAX_REFUSALS => {
                         refusals += 1;
-                        socket.send(Event::Error { message }.into()).await?;
+                        socket.send(Event::Error { message }).await?;
                     }
                     Err(_) => {
                         let reason = "too many rejected messages";
-                        return Err(CloseWith(CloseCode::Policy, reason).into());
+                        return Err(CloseWith::new(CloseCode::Policy, reason).into());
                     }
                 }
             }
-            frames = subscriber.recv() => socket.send_encoded(frames).await?,
         }
     }
 }
@@ -206,13 +213,13 @@ fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> 
 }
 
 async fn run() -> Result<()> {
-    let mut flags: ChatFlags = flags::parse_or("localhost:7890");
+    let mut flags: ChatFlags = flags::parse_with_default_address("localhost:7890");
     // Other users of this machine must not read the messages or the key.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let key = Key::load(&flags.data)?;
     if let Some(name) = flags.invite.take() {
-        common::text::say(&invite(flags, &key, name)?);
+        print_line(&invite(flags, &key, name)?);
         return Ok(());
     }
     // This waits until an older server on the same folder has ended, so it comes before the rest.
@@ -222,17 +229,16 @@ async fn run() -> Result<()> {
     }
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
     let chat = Arc::new(Chat { key, store, limiter });
-    let chat_for_auth = Arc::clone(&chat);
     Server::new(flags.flags)
         .page(PAGE)
-        .process_request(move |request, _| process_request(&chat_for_auth, request))
+        .process_request(with(chat.clone(), process_request))
         .on_close(|code| _ = CLOSED.get_or_create(&[("code", code.into())]).inc())
-        .serve(move |socket, request| Box::pin(handle(socket, request, Arc::clone(&chat))))
+        .serve_with(chat, handle)
         .await
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::log::init();
-    common::report(run().await)
+    log::init();
+    report(run().await)
 }

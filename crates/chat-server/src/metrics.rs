@@ -1,15 +1,14 @@
 //! Metrics for Prometheus. They have an address of their own, because they are not for the public.
 
-use std::sync::LazyLock;
+use std::future::pending;
+use std::sync::{Arc, LazyLock};
 
-use common::server::{Server, flags::Flags, listen, respond};
-use common::{Request, Result};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
-use tokio_util::sync::CancellationToken;
-use tungstenite::http::StatusCode;
+use websockets::tungstenite::http::{HeaderMap, StatusCode};
+use websockets::{Flags, Request, Response, Result, Server, Socket, listen, respond, with};
 
 /// In seconds. Most messages take about 1 ms. A message that waits for a stalled client takes 10 s.
 const BUCKETS: [f64; 8] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1., 10.];
@@ -31,14 +30,24 @@ pub async fn listen(address: String) -> Result<()> {
     registry.register("closed", "Closed connections, by close code", CLOSED.clone());
     let delivery = "Time until a message was sent to everyone in its room";
     registry.register("delivery_seconds", delivery, DELIVERY.clone());
-    let answer = move |request: &Request, _: &mut _| {
-        let mut text = String::new();
-        encode(&mut text, &registry).ok()?;
-        (request.uri().path() == "/metrics").then(|| respond(StatusCode::OK, text.trim_end()))
-    };
     let listeners = listen::bind(&address).await?;
-    let server = Server::new(Flags { address, ..Flags::default() }).process_request(answer);
-    let never = CancellationToken::new();
-    tokio::spawn(server.run(listeners, |_, _| Box::pin(async { Ok(()) }), never));
+    let server = Server::new(Flags { address, ..Flags::default() })
+        .process_request(with(Arc::new(registry), answer));
+    tokio::spawn(server.serve_on(listeners, close, pending()));
+    Ok(())
+}
+
+async fn answer(
+    request: &mut Request,
+    _: &mut HeaderMap,
+    registry: Arc<Registry>,
+) -> Option<Response> {
+    let mut text = String::new();
+    encode(&mut text, &registry).ok()?;
+    (request.uri().path() == "/metrics").then(|| respond(StatusCode::OK, text.trim_end()))
+}
+
+/// Metrics have no use for a WebSocket.
+async fn close(_: &mut Socket) -> Result<()> {
     Ok(())
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use common::CloseWith;
-use common::fanout::{Frames, State};
 use serde::{Deserialize, Serialize};
-use tungstenite::Message;
-use tungstenite::protocol::frame::coding::CloseCode;
+use websockets::fanout::{Frames, State};
+use websockets::{CloseCode, CloseWith, Message};
 
 /// The limit of connections for one name in one room. Each connection may ask for all messages that
 /// it missed, which are 3 MiB at most.
@@ -93,7 +91,7 @@ impl Room {
         let connections = self.connections.entry(name.to_owned()).or_default();
         if *connections == MAX_CONNECTIONS_PER_NAME {
             let full = "this name already has 10 connections in this room";
-            return Err(CloseWith(CloseCode::Again, full));
+            return Err(CloseWith::new(CloseCode::Again, full));
         }
         *connections += 1;
         self.presence_changed = true;
@@ -130,14 +128,14 @@ impl Room {
 
 impl State for Room {
     /// Sent to a client that reads so slowly that the tape no longer has its next message.
-    fn present(&self, to_one: &mut Frames) {
+    fn snapshot(&self, to_one: &mut Frames) {
         to_one.push(Event::Gap);
         self.recent.iter().for_each(|message| to_one.push(message.clone()));
         to_one.push(self.presence());
     }
 
     /// If 500 users join at the same time, this sends one `presence` event instead of 500.
-    fn begin_round(&mut self, _subscribers: usize, to_all: &mut Frames) {
+    fn before_round(&mut self, _subscribers: usize, to_all: &mut Frames) {
         if std::mem::take(&mut self.presence_changed) {
             to_all.push(self.presence());
         }

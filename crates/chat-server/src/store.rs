@@ -9,11 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::fanout::Fanout;
-use common::{CloseWith, Result};
 use rusqlite::{Connection, Row, params};
-use tungstenite::Message;
-use tungstenite::protocol::frame::coding::CloseCode;
+use websockets::fanout::Fanout;
+use websockets::{CloseCode, CloseWith, Message, Result};
 
 use crate::metrics::{DELIVERY, MESSAGES};
 use crate::room::{ClientMessage, Event, RECENT_MESSAGES, Room};
@@ -86,11 +84,11 @@ impl Store {
     pub fn room(&mut self, name: &str) -> Result<Arc<Fanout<Room>>> {
         self.rooms.retain(|_, room| Arc::strong_count(room) > 1);
         if self.rooms.len() == MAX_ROOMS && !self.rooms.contains_key(name) {
-            return Err(CloseWith(CloseCode::Again, "too many rooms are in use").into());
+            return Err(CloseWith::new(CloseCode::Again, "too many rooms are in use").into());
         }
         let room = self.rooms.entry(name.to_owned()).or_insert_with(|| {
             let room = Fanout::new(Room::default());
-            room.watch(|took| DELIVERY.observe(took.as_secs_f64()));
+            room.measure_delivery(|took| DELIVERY.observe(took.as_secs_f64()));
             room
         });
         Ok(Arc::clone(room))

@@ -8,16 +8,16 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use common::{Request, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tempfile::NamedTempFile;
-use tungstenite::http::{HeaderValue, header};
+use websockets::tungstenite::http::{HeaderValue, header};
+use websockets::{Request, Result};
 
 /// The content of a token. It is signed, not encrypted: its owner can read it, but cannot change
 /// it.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Token {
     pub room: String,
     pub name: String,

@@ -2,7 +2,6 @@
 //! outside of this workspace: a reader who copies it has a service, and its test passes.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
 
 use std::fs;
 use std::path::Path;

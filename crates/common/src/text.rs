@@ -1,40 +1,41 @@
-//! A peer's text, made safe to print, and a line on stdout.
+//! A peer's text, made safe to print, and lines on stdout.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 
 use crate::output::stdout;
 
-/// How much is shown of one text, in bytes: two screens.
-const SHOWN: usize = 4096;
+/// How much of one text is displayed, in bytes: two screens.
+const MAX_DISPLAYED: usize = 4096;
 
-/// Shows `text` with its control characters escaped, and no more of it than a person reads.
+/// Displays `text` with its control characters escaped, and at most 4 KiB of it.
 ///
 /// A terminal obeys control characters: a name could move the cursor, forge a log line or change
-/// the window's title. Letters, quotes and emoji stay as they are. A mebibyte of control
-/// characters would become six.
+/// the window's title. Letters, quotes and emoji stay as they are. The limit is there because 1 MiB
+/// of control characters would become 6 MiB.
 ///
 /// ```
-/// assert_eq!(common::text::printable("Zoë\n\u{1b}[2J").to_string(), "Zoë\\n\\u{1b}[2J");
+/// assert_eq!(common::printable("Zoë\n\u{1b}[2J").to_string(), "Zoë\\n\\u{1b}[2J");
 /// ```
 pub fn printable(text: &str) -> impl Display {
-    Escaped { text, most: SHOWN }
+    Escaped { text, most: MAX_DISPLAYED }
 }
 
-/// The same, whole: for a program whose output is what a peer says.
+/// Displays all of `text` with its control characters escaped, for a program whose output is the
+/// text of a peer.
 pub fn escaped(text: &str) -> impl Display {
     Escaped { text, most: usize::MAX }
 }
 
-/// Prints a line on stdout, with control characters escaped. Unlike `println!`, it neither waits
-/// for whoever reads stdout nor panics when nobody does any more: a server goes on without.
-pub fn say(line: &str) {
+/// Prints a line on stdout, with control characters escaped. Unlike `println!`, it does not wait
+/// until stdout is read, and it does not panic when stdout is closed: a server continues without.
+pub fn print_line(line: &str) {
     _ = stdout().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
 struct Escaped<'a> {
     text: &'a str,
-    /// How much is shown, in bytes.
+    /// How much is displayed, in bytes.
     most: usize,
 }
 

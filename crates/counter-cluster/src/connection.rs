@@ -84,7 +84,7 @@ impl Redis {
     /// # Errors
     ///
     /// An error message if the URL is invalid. It contains no part of the URL.
-    pub fn new(url: &str, name: &str) -> common::Result<Self> {
+    pub fn new(url: &str, name: &str) -> websockets::Result<Self> {
         let invalid_url = |_| "invalid Redis URL; pass one like --redis redis://127.0.0.1:6379/";
         let info = url.into_connection_info().map_err(invalid_url)?;
         let address = info.addr().to_string();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use common::events::Event;
-use common::fanout::{Frames, State};
 use tokio::sync::Notify;
 use tracing::{info, warn};
+use websockets::fanout::{Frames, State};
 
 use crate::update::Update;
 
@@ -103,7 +103,7 @@ impl Counter {
 }
 
 impl State for Counter {
-    fn present(&self, frames: &mut Frames) {
+    fn snapshot(&self, frames: &mut Frames) {
         frames.push(Event::Users { count: self.announced_users }.to_json());
         frames.push(Event::State { value: self.value }.to_json());
         if self.outage.is_some() {
@@ -111,7 +111,7 @@ impl State for Counter {
         }
     }
 
-    fn begin_round(&mut self, subscribers: usize, frames: &mut Frames) {
+    fn before_round(&mut self, subscribers: usize, frames: &mut Frames) {
         if self.users_here != subscribers {
             self.users_here = subscribers;
             self.users_changed.notify_one();
@@ -125,7 +125,6 @@ impl State for Counter {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
 mod tests {
     use super::*;
 
@@ -148,7 +147,7 @@ mod tests {
     }
 
     fn visible(frames: Frames) -> Vec<u8> {
-        frames.into_bytes().iter().copied().filter(u8::is_ascii_graphic).collect()
+        frames.into_encoded().into_bytes().iter().copied().filter(u8::is_ascii_graphic).collect()
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use clap::Parser;
-use common::server::flags::{self, positive};
+use websockets::{Flags, Result, flags};
 
 /// The flags of every server, and those for the shared counter in Redis.
 #[derive(Parser)]
 pub struct ClusterFlags {
     #[command(flatten)]
-    pub server: common::Flags,
+    pub server: Flags,
 
     /// The Redis that holds the counter, also from REDIS_URL; rediss:// encrypts
     #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env = true)]
@@ -31,7 +31,7 @@ impl ClusterFlags {
     /// Reads the command line. The server listens on `default_address` if the command line does
     /// not name an address.
     pub fn parse_with_default_address(default_address: &'static str) -> Self {
-        flags::parse_or(default_address)
+        flags::parse_with_default_address(default_address)
     }
 
     /// The URL of the Redis.
@@ -39,7 +39,7 @@ impl ClusterFlags {
     /// # Errors
     ///
     /// An error message if neither the flag nor the environment gives a URL.
-    pub fn redis(&self) -> common::Result<&str> {
+    pub fn redis(&self) -> Result<&str> {
         let url = self.redis.as_deref().filter(|url| !url.is_empty());
         url.ok_or_else(|| {
             "no Redis URL; pass --redis redis://127.0.0.1/ or set REDIS_URL; \
@@ -50,16 +50,16 @@ impl ClusterFlags {
 }
 
 /// Rejects braces, because a Redis cluster chooses the server for a key by the part in braces.
-fn parse_prefix(name: &str) -> Result<String, String> {
+fn parse_prefix(name: &str) -> std::result::Result<String, String> {
     match name.is_empty() || name.contains(['{', '}']) {
-        true => Err("give a name without braces, for example counter".to_owned()),
+        true => Err("use a name without braces, for example counter".to_owned()),
         false => Ok(name.to_owned()),
     }
 }
 
-fn parse_heartbeat(text: &str) -> Result<Duration, String> {
-    positive(text).and_then(|heartbeat| match heartbeat < MIN_HEARTBEAT {
-        true => Err("give 0.1 seconds or more".to_owned()),
+fn parse_heartbeat(text: &str) -> std::result::Result<Duration, String> {
+    flags::positive(text).and_then(|heartbeat| match heartbeat < MIN_HEARTBEAT {
+        true => Err("use 0.1 seconds or more".to_owned()),
         false => Ok(heartbeat),
     })
 }

@@ -7,6 +7,8 @@
 //! ([`node`]) sends all clicks in the queue to Redis. An update from Redis changes the copy of the
 //! counter ([`counter`]), and its events go onto the tape and from there to the sockets.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod click;
 mod connection;
 mod counter;
@@ -19,14 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::events::{Action, Event};
-use common::fanout::Fanout;
-use common::{Result, Server, Socket};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::info;
-use tungstenite::Message;
+use websockets::fanout::Fanout;
+use websockets::{Result, Server, Socket, log, report};
 
 use crate::click::Click;
 use crate::counter::Counter;
@@ -38,23 +39,21 @@ const PAGE: &str = include_str!("../../../web/counter.html");
 /// The time limit for telling Redis that this server leaves.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-async fn handle(
-    socket: &mut Socket,
-    shared: Arc<Fanout<Counter>>,
-    to_redis: mpsc::Sender<Click>,
-) -> Result<()> {
-    // Register user; it is unregistered when this is dropped, however the connection ends.
-    let mut user = shared.subscribe();
+/// What all connections share: the copy of the counter, and the queue of clicks.
+type Shared = (Arc<Fanout<Counter>>, mpsc::Sender<Click>);
+
+async fn handle(socket: &mut Socket, (counter, to_redis): Shared) -> Result<()> {
+    // Register user; dropping it unregisters the user, however this function ends
+    let mut user = counter.subscribe();
     let (refusal_sender, mut refusals) = click::refusal_channel();
-    // Send users and state to user
-    socket.send_encoded(user.recv().await).await?;
     loop {
         select! {
             biased;
             // Refusals come first, so that the user receives them before any later state.
             Some(refusal) = refusals.next() => send_error(socket, refusal.message()).await?,
-            message = socket.next() => {
-                let Some(message) = message.transpose()? else { return Ok(()) };
+            // Send users and state to user as they change, and receive its clicks
+            message = user.next(socket) => {
+                let Some(message) = message? else { return Ok(()) };
                 match Action::from_json(&message.into_data()) {
                     // Redis makes the change. This user receives the new state like everyone else.
                     Ok(action) => {
@@ -62,20 +61,18 @@ async fn handle(
                         to_redis.send(Click { action, refusal_sender }).await?;
                     }
                     Err(message) => {
-                        info!(peer = socket.remote_address().map(display), "refused: {message}");
+                        info!(peer = socket.remote_address().map(display), "rejected: {message}");
                         send_error(socket, message).await?;
                     }
                 }
             }
-            // Send users and state to user as they change
-            frames = user.recv() => socket.send_encoded(frames).await?,
         }
     }
 }
 
 async fn send_error(socket: &mut Socket, message: impl Into<String>) -> Result<()> {
     let event = Event::Error { message: message.into() };
-    Ok(socket.send(Message::text(event.to_json())).await?)
+    Ok(socket.send(event.to_json()).await?)
 }
 
 async fn run() -> Result<()> {
@@ -88,9 +85,7 @@ async fn run() -> Result<()> {
     let for_readyz = shared.clone();
     let server =
         Server::new(flags.server).page(PAGE).ready(move || for_readyz.read(Counter::ready));
-    server
-        .serve(move |socket, _| Box::pin(handle(socket, shared.clone(), to_redis.clone())))
-        .await?;
+    server.serve_with((shared, to_redis), handle).await?;
     // Tell Redis that this server leaves, so that the others need not wait for the end of its lease
     drop(leave_sender);
     _ = timeout(LEAVE_TIMEOUT, node).await;
@@ -99,6 +94,6 @@ async fn run() -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::log::init();
-    common::report(run().await)
+    log::init();
+    report(run().await)
 }

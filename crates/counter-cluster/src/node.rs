@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::events::Action;
-use common::fanout::Fanout;
 use redis::Msg;
 use tokio::select;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
+
+use websockets::fanout::Fanout;
 
 use crate::click::{Click, Refusal};
 use crate::connection::{Call, Connection, Failure, Redis, Reply};
@@ -55,7 +56,7 @@ impl Node {
         clicks: mpsc::Receiver<Click>,
         counter: Arc<Fanout<Counter>>,
         leave: oneshot::Receiver<()>,
-    ) -> common::Result<JoinHandle<()>> {
+    ) -> websockets::Result<JoinHandle<()>> {
         let redis = Redis::new(flags.redis()?, &flags.redis_prefix)?;
         let users_changed = counter.read(|counter| Arc::clone(&counter.users_changed));
         let heartbeat = flags.redis_heartbeat;

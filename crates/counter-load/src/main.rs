@@ -6,6 +6,8 @@
 //!
 //! It works with any server of the counter protocol, not only with ours.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod args;
 mod chart;
 mod checks;

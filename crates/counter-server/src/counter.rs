@@ -1,22 +1,22 @@
-//! What is counted, and what everyone is told of it.
+//! The counter, and the events about it that everyone receives.
 
 use common::events::{Action, Event};
-use common::fanout::{Frames, State};
+use websockets::fanout::{Frames, State};
 
 /// The state that all users share.
 #[derive(Default)]
 pub struct Counter {
     value: i64,
-    /// The users that everyone was told of.
+    /// The number of users in the last `users` event.
     users: usize,
 }
 
 impl Counter {
-    /// Changes the value and tells everyone, the one who asked for it included.
+    /// Changes the value and tells everyone, including the user who asked for it.
     ///
     /// # Errors
     ///
-    /// A sentence for the user when the value can go no further.
+    /// One sentence for the user, if the value is at the end of its range.
     pub fn apply(&mut self, action: Action, frames: &mut Frames) -> Result<(), String> {
         let value = match action {
             Action::Plus => self.value.checked_add(1),
@@ -29,12 +29,12 @@ impl Counter {
 }
 
 impl State for Counter {
-    fn present(&self, frames: &mut Frames) {
+    fn snapshot(&self, frames: &mut Frames) {
         frames.push(Event::Users { count: self.users }.to_json());
         frames.push(Event::State { value: self.value }.to_json());
     }
 
-    fn begin_round(&mut self, subscribers: usize, frames: &mut Frames) {
+    fn before_round(&mut self, subscribers: usize, frames: &mut Frames) {
         if self.users != subscribers {
             self.users = subscribers;
             frames.push(Event::Users { count: self.users }.to_json());
@@ -47,15 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_beyond_either_end_of_i64_is_refused_and_changes_nothing() {
+    fn a_step_beyond_i64_is_rejected() {
         for (end, beyond, back) in
             [(i64::MAX, Action::Plus, Action::Minus), (i64::MIN, Action::Minus, Action::Plus)]
         {
             let mut counter = Counter { value: end, users: 1 };
-            let mut told = Frames::default();
-            assert!(counter.apply(beyond, &mut told).is_err());
+            let mut frames = Frames::default();
+            assert!(counter.apply(beyond, &mut frames).is_err());
             assert_eq!(counter.value, end);
-            assert!(told.into_bytes().is_empty());
+            assert!(frames.into_encoded().is_empty());
             assert!(counter.apply(back, &mut Frames::default()).is_ok());
         }
     }

@@ -3,54 +3,43 @@
 //! Run `cargo run -p counter-server` and open http://localhost:6789/ in several browser windows.
 //! You will see one counter: a click in any window changes it in all of them.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod counter;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::events::{Action, Event};
-use common::fanout::Fanout;
-use common::{Flags, Result, Server, Socket};
-use futures_util::{SinkExt, StreamExt};
-use tokio::select;
 use tracing::info;
-use tungstenite::Message;
+use websockets::fanout::Fanout;
+use websockets::{Flags, Result, Server, Socket, log, report};
 
 use crate::counter::Counter;
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
-async fn counter(socket: &mut Socket, counter: Arc<Fanout<Counter>>) -> Result<()> {
-    // Register user; it is unregistered when this is dropped, however the conversation ends.
-    let mut user = counter.subscribe();
-    // Send users and state to user
-    socket.send_encoded(user.recv().await).await?;
-    loop {
-        select! {
-            biased;
-            // Manage state changes
-            message = socket.next() => {
-                let Some(message) = message.transpose()? else { return Ok(()) };
-                let done = Action::from_json(&message.into_data())
-                    .and_then(|action| counter.change(|counter, to_all| counter.apply(action, to_all)));
-                if let Err(message) = done {
-                    info!(peer = socket.remote_address().map(display), "refused: {message}");
-                    socket.send(Message::text(Event::Error { message }.to_json())).await?;
-                }
-            }
-            // Send users and state to user as they change
-            news = user.recv() => socket.send_encoded(news).await?,
+async fn handle(socket: &mut Socket, shared: Arc<Fanout<Counter>>) -> Result<()> {
+    // Register user; dropping it unregisters the user, however this function ends
+    let mut user = shared.subscribe();
+    // Send users and state to user, and manage state changes
+    while let Some(message) = user.next(socket).await? {
+        let result = Action::from_json(&message.into_data())
+            .and_then(|action| shared.change(|state, frames| state.apply(action, frames)));
+        if let Err(message) = result {
+            info!(peer = socket.remote_address().map(display), "rejected: {message}");
+            socket.send(Event::Error { message }.to_json()).await?;
         }
     }
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::log::init();
-    let server = Server::new(Flags::parse_or("localhost:6789")).page(PAGE);
-    // The original's page is opened as a file; and anyone may click.
-    let server = server.allow_null_origin();
-    let shared = Fanout::new(Counter::default());
+    log::init();
+    let flags = Flags::parse_with_default_address("localhost:6789");
+    // The page of the Python version is opened as a file, and anyone may click.
+    let server = Server::new(flags).page(PAGE).allow_null_origin();
 
-    common::report(server.serve(move |socket, _| Box::pin(counter(socket, shared.clone()))).await)
+    report(server.serve_with(Fanout::new(Counter::default()), handle).await)
 }

@@ -1,39 +1,37 @@
-//! WS server example: reads a name, sends a greeting, and closes the connection.
+//! WS server example: receives a name, sends a greeting, and closes the connection.
 //!
 //! Run `cargo run -p hello-server`, then `cargo run -p hello-client` in another terminal, or open
 //! http://localhost:8765/ in a browser. You will see the name (`<`) and the greeting (`>`).
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::process::ExitCode;
 
-use common::text::say;
-use common::{CloseWith, Flags, Result, Server, Socket};
-use futures_util::{SinkExt, StreamExt};
-use tungstenite::Message;
+use websockets::{CloseWith, Flags, Message, Result, Server, Socket, log, print_line, report};
 
 const PAGE: &str = include_str!("../../../web/hello.html");
 
 async fn hello(socket: &mut Socket) -> Result<()> {
-    // The client may leave without a word.
-    let Some(message) = socket.next().await.transpose()? else {
+    // The client may disconnect first.
+    let Some(message) = socket.recv().await? else {
         return Ok(());
     };
     let Message::Text(name) = message else {
-        return Err(CloseWith::unsupported("a name is text"));
+        return Err(CloseWith::unsupported("a name must be text"));
     };
-    say(&format!("< {name}"));
+    print_line(&format!("< {name}"));
 
     let greeting = format!("Hello {name}!");
 
-    // Fed, not sent: the greeting leaves together with the close frame that follows it.
-    socket.feed(Message::text(&greeting)).await?;
-    say(&format!("> {greeting}"));
+    socket.send(&*greeting).await?;
+    print_line(&format!("> {greeting}"));
     Ok(())
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::log::init();
-    let server = Server::new(Flags::parse_or("localhost:8765")).page(PAGE);
+    log::init();
+    let flags = Flags::parse_with_default_address("localhost:8765");
 
-    common::report(server.serve(|socket, _| Box::pin(hello(socket))).await)
+    report(Server::new(flags).page(PAGE).serve(hello).await)
 }

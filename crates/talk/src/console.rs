@@ -4,10 +4,10 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::thread;
 
-use common::Result;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use websockets::Result;
 
 use crate::editor::{Editor, is_ending, mode};
 use crate::lines::Print;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use hyper::header::{HeaderName, HeaderValue};
+use websockets::tungstenite::http::{HeaderName, HeaderValue};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
 /// sends is printed after "<".

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::io;
 
-use common::text::{escaped, printable};
-use tungstenite::Message;
-use tungstenite::protocol::CloseFrame;
+use websockets::tungstenite::protocol::CloseFrame;
+use websockets::{Message, escaped, printable};
 
 /// A function that prints a whole line, with its newline. The flag says whether the line is a
 /// status.

@@ -13,6 +13,8 @@
 //! | `backoff` | the pause before the next connection attempt |
 //! | `tls` | TLS options for `wss://` |
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod backoff;
 mod console;
 mod editor;
@@ -24,7 +26,7 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::Result;
+use websockets::{Result, report};
 
 use crate::console::Console;
 use crate::flags::Flags;
@@ -39,5 +41,5 @@ async fn run(flags: Flags) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::report(run(Flags::parse()).await)
+    report(run(Flags::parse()).await)
 }

@@ -3,16 +3,15 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use common::client::{CLOSE_TIMEOUT, Connect, check_url, leave};
-use common::socket::Pings;
-use common::{Result, Socket};
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::{HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio::select;
 use tokio::time::{sleep, timeout};
-use tungstenite::Message;
-use tungstenite::handshake::client::Response;
-use tungstenite::protocol::CloseFrame;
+use websockets::client::{CLOSE_TIMEOUT, Connect, check_url, leave};
+use websockets::tungstenite::handshake::client::Response;
+use websockets::tungstenite::http::HeaderValue;
+use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use websockets::tungstenite::protocol::CloseFrame;
+use websockets::{Message, Options, Result, Socket};
 
 use crate::backoff::Backoff;
 use crate::console::{Console, Line};
@@ -81,8 +80,11 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
 
 fn connect_options(flags: &Flags) -> Result<Connect> {
     let mut connect = Connect {
-        pings: Pings { interval: flags.ping_interval, ..Pings::default() },
-        max_size: flags.max_size,
+        options: Options {
+            ping_interval: flags.ping_interval,
+            max_size: flags.max_size,
+            ..Options::default()
+        },
         ..Connect::default()
     };
     let headers = &mut connect.additional_headers;
@@ -116,7 +118,7 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
     leave(&mut socket, &flags.url, result, CLOSE_TIMEOUT).await?;
     Ok(match by_us {
         true => End::ByUs,
-        false => End::ByServer(socket.closed().flatten().cloned()),
+        false => End::ByServer(socket.closed().flatten()),
     })
 }
 
@@ -150,7 +152,7 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 match result {
                     Ok(()) => wait = flags.wait,
                     // The receiving half will find out why the connection has failed.
-                    Err(error) if error.is::<tungstenite::Error>() => {}
+                    Err(error) if error.is::<websockets::tungstenite::Error>() => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -1,7 +1,7 @@
 //! Configures TLS for `wss://` URLs, by the flags `--ca` and `--insecure`.
 
-use common::Result;
-use common::client::Connect;
+use websockets::Result;
+use websockets::client::Connect;
 
 use crate::flags::Flags;
 

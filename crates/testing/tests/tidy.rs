@@ -1,13 +1,6 @@
 //! What holds for the whole workspace, so that nobody has to remember it. (`scripts/docs` keeps the
 //! texts true.)
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,12 +1,5 @@
 //! Tests of time-server through the real binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;

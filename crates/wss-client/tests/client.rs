@@ -1,8 +1,6 @@
 //! Tests of wss-client through the real binary, against a server of the test's own. What a wrong
 //! certificate makes it say is tested beside wss-server, where the wrong certificates are made.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
-
 use std::path::PathBuf;
 
 use common::tls;

@@ -2,35 +2,34 @@
 //!
 //! Run `cargo run -p wss-server`, then `cargo run -p wss-client` in another terminal. The first
 //! start makes `certs/localhost.pem`, the certificate that the client trusts. You will see the
-//! same as with hello-server; what differs from it are the lines on TLS.
+//! same as with hello-server. Only the lines on TLS differ from it.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::server::flags::{self, Flags};
-use common::text::say;
-use common::{CloseWith, Result, Server, Socket, tls};
-use futures_util::{SinkExt, StreamExt};
-use tungstenite::Message;
+use common::tls;
+use websockets::{CloseWith, Flags, Message, Result, Server, Socket};
+use websockets::{flags, log, print_line, report};
 
 const PAGE: &str = include_str!("../../../web/hello.html");
 
 async fn hello(socket: &mut Socket) -> Result<()> {
-    // The client may leave without a word.
-    let Some(message) = socket.next().await.transpose()? else {
+    // The client may disconnect first.
+    let Some(message) = socket.recv().await? else {
         return Ok(());
     };
     let Message::Text(name) = message else {
-        return Err(CloseWith::unsupported("a name is text"));
+        return Err(CloseWith::unsupported("a name must be text"));
     };
-    say(&format!("< {name}"));
+    print_line(&format!("< {name}"));
 
     let greeting = format!("Hello {name}!");
 
-    // Fed, not sent: the greeting leaves together with the close frame that follows it.
-    socket.feed(Message::text(&greeting)).await?;
-    say(&format!("> {greeting}"));
+    socket.send(&*greeting).await?;
+    print_line(&format!("> {greeting}"));
     Ok(())
 }
 
@@ -46,26 +45,15 @@ struct TlsFlags {
 }
 
 async fn run() -> Result<()> {
-    let TlsFlags { flags, cert } = flags::parse_or("localhost:8765");
-    let host = flags.host().to_owned();
-    let server = Server::new(flags).page(PAGE);
+    let TlsFlags { flags, cert } = flags::parse_with_default_address("localhost:8765");
+    let cert = cert.map_or_else(tls::ensure_default, Ok)?;
+    let acceptor = tls::acceptor(&cert, flags.host())?;
 
-    // Only our own certificate is ours to make.
-    let pem = match cert {
-        Some(pem) => pem,
-        None => {
-            let pem = tls::default_path();
-            tls::ensure(&pem)?;
-            pem
-        }
-    };
-    let server = server.tls(tls::acceptor(&pem, &host)?);
-
-    server.serve(|socket, _| Box::pin(hello(socket))).await
+    Server::new(flags).page(PAGE).tls(acceptor).serve(hello).await
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::log::init();
-    common::report(run().await)
+    log::init();
+    report(run().await)
 }

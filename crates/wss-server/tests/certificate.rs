@@ -1,18 +1,10 @@
 //! What wss-server does with certificates, good and bad, and what clients make of them. Every
 //! key here is made by the test that needs it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use common::client::connect_tls;
 use common::tls::{Trust, connector, default_path};
 use common::{Result, tls};
 use native_tls::{Identity, TlsAcceptor};
@@ -21,6 +13,7 @@ use rcgen::{DnType, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
 use testing::{Program, run, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use websockets::client::connect_tls;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::public_key::PublicKey;

@@ -1,12 +1,5 @@
 //! Tests of chat-server through the real binary.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 /// The server allows a client with a valid token, and rejects every other client.
 mod access;
 /// The server limits clients that send too much, and rejects invalid messages.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,12 +18,24 @@ const VALID: Duration = Duration::from_secs(397 * 24 * 60 * 60 - 1);
 /// An hour, for clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
-/// Makes a certificate for localhost and its key in `pem` if there is no such file, and says
-/// so in the log. If two programs do this at once, one makes the file and both find it.
+/// Makes a certificate for localhost and its key in the [default file](super::default_path) if there
+/// is no such file, and logs that. If two programs do this at the same time, one makes the file and
+/// both find it. Returns the path of the file.
 ///
 /// # Errors
 ///
-/// A sentence that names the file, the fault and the remedy when it cannot be written.
+/// One sentence, if the file cannot be written.
+pub fn ensure_default() -> Result<PathBuf> {
+    let pem = super::default_path();
+    ensure(&pem)?;
+    Ok(pem)
+}
+
+/// Like [`ensure_default`], for the file `pem`.
+///
+/// # Errors
+///
+/// One sentence, if the file cannot be written.
 pub fn ensure(pem: &Path) -> Result<()> {
     if pem.exists() {
         return Ok(());

@@ -16,7 +16,7 @@ mod make;
 
 pub use load::{Trust, acceptor, connector};
 #[cfg(feature = "make-cert")]
-pub use make::{ensure, make};
+pub use make::{ensure, ensure_default, make};
 
 /// `certs/localhost.pem` of this workspace, wherever the program is started; relative to the
 /// current directory when it lies below it, because it is printed in sentences.

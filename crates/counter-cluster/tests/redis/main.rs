@@ -3,12 +3,6 @@
 
 // Signals stop and end what the tests start; on other systems there is no redis-server either.
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
 
 /// Clients that store all events that they receive.
 mod client;

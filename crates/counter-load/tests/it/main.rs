@@ -1,12 +1,5 @@
 //! Tests of counter-load through the real binary, against a counter server that can misbehave.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 /// Errors, and their messages.
 mod errors;
 /// Clicks without a value, and values without a click.

@@ -1,13 +1,6 @@
 //! Tests of counter-server through the real binary, and of counter-cluster: nobody can tell one
 //! server of it from this one. Each crate has a `tests/it/start.rs` of its own.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 /// Bad events: an error to the sender, and nothing else.
 mod bad_events;
 /// The protocol: who hears what, in which order.

@@ -9,13 +9,6 @@
 //! | `broken` | a server that breaks the rules, or breaks off |
 //! | `proxies` | a sentence for each way that a proxy fails (talk's tests have real ones) |
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 mod broken;
 mod conversation;
 mod proxies;

@@ -1,12 +1,5 @@
 //! Tests of hello-server through the real binary, and with it of everything that `serve` does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 /// The greeting itself: names, output, close code 1000.
 mod conversation;
 /// The command line: usage, defaults, faults.

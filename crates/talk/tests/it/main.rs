@@ -11,13 +11,6 @@
 //! | `terminal` | the prompt, editing, and messages that arrive while the user types |
 //! | `pty` | the pseudo-terminal and its screen |
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in a test, a panic is a failure"
-)]
-
 mod handshake;
 mod pipes;
 mod proxies;

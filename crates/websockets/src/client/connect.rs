@@ -1,0 +1,148 @@
+//! Opens a WebSocket: the connection, TLS for `wss://`, the handshake, and the same again for each
+//! redirect.
+
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::error::Error as WsError;
+use tungstenite::handshake::client::{Request, Response};
+
+use super::handshake::handshake;
+use super::url::Target;
+use super::{dial, errors, proxy};
+use crate::socket::Stream;
+use crate::{Options, Result, Socket};
+
+/// How many requests one connect sends at most, as in Python `websockets`.
+const MAX_REDIRECTS: usize = 10;
+
+/// Headers that are not sent to another server after a redirect, as in Python `websockets`.
+const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+/// How to connect, with the names and the defaults of Python `websockets`' `connect`.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Headers to add to the handshake, such as `Origin`, `Cookie` or `Sec-WebSocket-Protocol`.
+    pub additional_headers: HeaderMap,
+    /// The time for everything until the handshake is done, redirects, proxies and TLS included:
+    /// 10 s.
+    pub open_timeout: Duration,
+    /// The pings, and the largest message.
+    pub options: Options,
+    /// The TLS connector for `wss://`. Without it, a `wss://` URL is an error.
+    #[cfg(feature = "tls")]
+    pub tls: Option<tokio_native_tls::TlsConnector>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            additional_headers: HeaderMap::new(),
+            open_timeout: Duration::from_secs(10),
+            options: Options::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+impl Connect {
+    /// Opens `url`. It follows ten redirects at most, none from `wss://` to `ws://`, and sends no
+    /// credentials to another server.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says what to do.
+    pub async fn open(&self, url: &str) -> Result<(Socket, Response)> {
+        let target = Target::parse(url)?;
+        // The future of a TLS connect is large, and it is needed once.
+        match timeout(self.open_timeout, Box::pin(self.follow(target.clone()))).await {
+            Ok(opened) => opened,
+            Err(_) => Err(format!(
+                "no answer from {target} within {} s; is it the right address?",
+                self.open_timeout.as_secs_f64()
+            )
+            .into()),
+        }
+    }
+
+    async fn follow(&self, mut target: Target) -> Result<(Socket, Response)> {
+        let first = target.clone();
+        let mut headers = self.additional_headers.clone();
+        for _ in 0..MAX_REDIRECTS {
+            let request = request(&target, &headers)?;
+            let stream = self.connect(&target).await?;
+            let error = match handshake(request, stream, self.options).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let Some(location) = location(&error) else {
+                return Err(errors::no_handshake(&target, &error).into());
+            };
+            let next = target.join(location)?;
+            if target.secure() && !next.secure() {
+                return Err(format!(
+                    "{target} redirects to {next}, which is not encrypted; connect to it yourself if you trust it"
+                )
+                .into());
+            }
+            if !target.same_origin(&next) {
+                for name in &CREDENTIALS {
+                    headers.remove(name);
+                }
+            }
+            target = next;
+        }
+        Err(format!(
+            "{first} redirects more than {MAX_REDIRECTS} times; check the redirects of that server"
+        )
+        .into())
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Stream> {
+        #[cfg(feature = "tls")]
+        if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
+            let encrypted = super::encrypt::encrypt(connector, target, reach(target).await?);
+            return Ok(Stream::boxed(encrypted.await?));
+        }
+        if target.secure() {
+            return Err(format!("this client does not encrypt; use wss-client for {target}").into());
+        }
+        Ok(Stream::Tcp(reach(target).await?))
+    }
+}
+
+/// A connection to the target, or to a proxy that leads there.
+async fn reach(target: &Target) -> Result<TcpStream> {
+    match proxy::of(target) {
+        Some(proxy) => proxy::tunnel(target, &proxy).await,
+        None => {
+            let stream = dial::dial(target.host(), target.port()).await;
+            Ok(stream.map_err(|error| errors::no_connection(target, &error))?)
+        }
+    }
+}
+
+/// The target of a redirect.
+fn location(error: &WsError) -> Option<&str> {
+    match error {
+        WsError::Http(response) if matches!(response.status().as_u16(), 300..=303 | 307 | 308) => {
+            response.headers().get(LOCATION)?.to_str().ok()
+        }
+        _ => None,
+    }
+}
+
+fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
+    let no_request = |error: WsError| errors::no_handshake(target, &error);
+    let mut request = target.as_str().into_client_request().map_err(no_request)?;
+    if let Some(authorization) = target.authorization() {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+    }
+    // The user's own headers come last and win.
+    request.headers_mut().extend(headers.clone());
+    Ok(request)
+}

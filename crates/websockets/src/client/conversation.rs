@@ -1,0 +1,96 @@
+//! A whole conversation of a client, from the first packet to the last.
+
+use std::time::Duration;
+
+use tungstenite::error::Error as WsError;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use super::connect::Connect;
+use super::errors;
+use super::url::Target;
+use crate::socket::{close_frame, close_frame_for};
+use crate::{Result, Socket};
+
+/// How long the server may take to answer a close frame: Python `websockets`' default.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Checks whether `url` is the URL of a WebSocket, before you connect.
+///
+/// # Errors
+///
+/// One sentence that says what is wrong with it.
+pub fn check_url(url: &str) -> Result<()> {
+    Target::parse(url).map(|_| ())
+}
+
+/// Connects to a `ws://` URL, runs `conversation`, and closes the connection, even if the
+/// conversation fails. (If a socket is dropped, the server sees a lost connection.) The close code
+/// is 1000, or the one for the server's mistake.
+///
+/// # Errors
+///
+/// The conversation's error, or one sentence that says what to do.
+pub async fn connect(
+    url: &str,
+    conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
+) -> Result<()> {
+    run(Connect::default(), url, conversation).await
+}
+
+/// Like [`connect`], for a `wss://` URL and with this TLS connector.
+///
+/// # Errors
+///
+/// The conversation's error, or one sentence that says what to do.
+#[cfg(feature = "tls")]
+pub async fn connect_tls(
+    url: &str,
+    connector: tokio_native_tls::TlsConnector,
+    conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
+) -> Result<()> {
+    // With ws:// nothing would be encrypted.
+    if !Target::parse(url)?.secure() {
+        return Err("this client always encrypts; use hello-client for a ws:// URL".into());
+    }
+    let options = Connect { tls: Some(connector), ..Connect::default() };
+    run(options, url, conversation).await
+}
+
+async fn run(
+    options: Connect,
+    url: &str,
+    conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
+) -> Result<()> {
+    let (mut socket, _) = options.open(url).await?;
+    let result = conversation(&mut socket).await;
+    leave(&mut socket, url, result, CLOSE_TIMEOUT).await
+}
+
+/// Closes `socket`, which was opened for `url`, with the code that fits the result of the
+/// conversation: 1000, or the code for the server's mistake. An error of tungstenite becomes one
+/// sentence.
+///
+/// # Errors
+///
+/// The conversation's error.
+pub async fn leave(
+    socket: &mut Socket,
+    url: &str,
+    result: Result<()>,
+    close_timeout: Duration,
+) -> Result<()> {
+    let normal = Some(close_frame(CloseCode::Normal, ""));
+    let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {
+        Ok(()) => (normal, Ok(())),
+        Err(Ok(fault)) => {
+            let message = errors::broken(&Target::parse(url)?, &fault);
+            (close_frame_for(Err(fault)), Err(message.into()))
+        }
+        Err(Err(error)) => (normal, Err(error)),
+    };
+    // Without a frame, the server has disconnected.
+    if let Some(frame) = frame {
+        socket.close(frame, close_timeout).await;
+    }
+    result
+}

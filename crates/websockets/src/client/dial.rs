@@ -1,0 +1,113 @@
+//! Every address of a host, with a head start for each (RFC 8305, "Happy Eyeballs").
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
+
+/// How long one address is tried alone before the next one is tried beside it: RFC 8305,
+/// section 8, "Connection Attempt Delay". A dead IPv6 costs this much, not a timeout.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Connects to the first address of `host` that answers.
+///
+/// # Errors
+///
+/// The name's, or that of the last address to fail.
+pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = alternating(lookup_host((host, port)).await?.collect());
+    let stream = race(addresses, TcpStream::connect).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The system's order, but the families take turns (RFC 8305, section 4), so that a family that
+/// is dead as a whole costs one head start.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_ipv6);
+    let mut other = other.into_iter();
+    let mut order = Vec::new();
+    for address in first {
+        order.push(address);
+        order.extend(other.next());
+    }
+    order.extend(other);
+    order
+}
+
+async fn race<T, F: Future<Output = io::Result<T>>>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut waiting = addresses.into_iter();
+    let mut tries = FuturesUnordered::new();
+    let mut fault = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        tries.extend(waiting.next().map(&connect));
+        tokio::select! {
+            tried = tries.next() => match tried {
+                Some(Ok(connection)) => return Ok(connection),
+                // The next address at once.
+                Some(Err(error)) => fault = error,
+                None => return Err(fault),
+            },
+            () = sleep(HEAD_START), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn addresses(text: &[&str]) -> Vec<SocketAddr> {
+        text.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let mixed = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
+        let order = addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]);
+        assert_eq!(alternating(mixed), order);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_costs_a_head_start_and_a_refused_one_nothing() {
+        let began = Instant::now();
+        let connected = race(addresses(&["[::1]:1", "1.1.1.1:2", "[::1]:3"]), async |address| {
+            match address.port() {
+                1 => pending().await,
+                2 => Err(io::ErrorKind::ConnectionRefused.into()),
+                port => Ok(port),
+            }
+        });
+        assert_eq!(connected.await.unwrap(), 3);
+        assert_eq!(began.elapsed(), HEAD_START);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_slow_to_answer_still_wins_when_no_other_does() {
+        let connected = race(addresses(&["1.1.1.1:1", "1.1.1.1:2"]), async |address| {
+            sleep(Duration::from_secs(u64::from(address.port()))).await;
+            if address.port() == 1 { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+        });
+        connected.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_every_address_fails_so_does_the_whole() {
+        let refused = async |_| Err::<(), _>(io::ErrorKind::ConnectionRefused.into());
+        let error = race(addresses(&["1.1.1.1:1", "[::1]:2"]), refused).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

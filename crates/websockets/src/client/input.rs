@@ -1,0 +1,76 @@
+//! A line from the user, a text from the server.
+
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+
+use tokio::sync::oneshot;
+use tungstenite::Message;
+
+use crate::printable;
+use crate::{Error, Result, Socket};
+
+/// Prints `prompt` and waits for a line on standard input. The socket answers pings meanwhile.
+///
+/// # Errors
+///
+/// One sentence, if the input or the connection ends first.
+pub async fn input(prompt: &str, socket: &mut Socket) -> Result<String> {
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{prompt}").and_then(|()| stdout.flush()).map_err(|error| {
+        format!("cannot write to stdout ({error}); let a program read it, or redirect it to a file")
+    })?;
+    let (send, line) = oneshot::channel();
+    // Not a thread of tokio, which would keep the program from ending while it waits for a line.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        _ = send.send(read.map(|bytes| (bytes, line)));
+    });
+    tokio::select! {
+        line = line => {
+            let (bytes, line) = line?.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => {
+                    "the input is not UTF-8, which text must be; convert it, for example by iconv"
+                        .to_owned()
+                }
+                _ => format!("cannot read the input ({error}); type it, or pipe it in"),
+            })?;
+            if bytes == 0 {
+                // A person sees the message on a line of its own. A program gets the output as it is.
+                if stdout.is_terminal() {
+                    _ = writeln!(stdout);
+                }
+                return Err("the input ended at the prompt; type a name and press Enter".into());
+            }
+            Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        message = socket.recv() => match message? {
+            Some(_) => Err("the server sent a message first; is it a hello server?".into()),
+            None => Err(closed(socket)),
+        },
+    }
+}
+
+/// Waits for one text message.
+///
+/// # Errors
+///
+/// One sentence, if another kind of message arrives or the connection ends.
+pub async fn recv_text(socket: &mut Socket) -> Result<String> {
+    match socket.recv().await? {
+        Some(Message::Text(text)) => Ok(text.as_str().to_owned()),
+        Some(_) => Err("the server sent binary data; is it a hello server?".into()),
+        None => Err(closed(socket)),
+    }
+}
+
+fn closed(socket: &Socket) -> Error {
+    match socket.closed() {
+        Some(Some(frame)) => format!(
+            "the server closed the connection too early: {} {}",
+            u16::from(frame.code),
+            printable(&frame.reason)
+        ),
+        _ => "the server closed the connection too early".into(),
+    }
+    .into()
+}

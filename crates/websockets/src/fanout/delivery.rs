@@ -1,0 +1,68 @@
+//! Measures how long a message takes to reach its last subscriber. One message is measured at a
+//! time: the next measurement starts when every subscriber has received the last one.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// The function that receives a measurement.
+pub(super) type Report = Box<dyn Fn(Duration) + Send>;
+
+#[derive(Default)]
+pub(super) struct DeliveryTimer {
+    report: Option<Report>,
+    /// Counts the measurements.
+    number: u32,
+    /// The cursor after the message that is measured, and the time when it was appended.
+    message: Option<(u64, Instant)>,
+    /// How many subscribers have not received it yet.
+    waiting: usize,
+}
+
+impl DeliveryTimer {
+    pub(super) fn start(&mut self, report: Report) {
+        self.report = Some(report);
+    }
+
+    /// A message was appended. `end` is the cursor after it.
+    pub(super) fn appended(&mut self, end: u64, subscribers: usize) {
+        if self.report.is_some() && self.waiting == 0 && subscribers > 0 {
+            self.number = self.number.wrapping_add(1);
+            self.message = Some((end, Instant::now()));
+            self.waiting = subscribers;
+        }
+    }
+
+    /// The number of the current measurement. A new subscriber starts with it, because the
+    /// measurement does not wait for it.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A subscriber has received everything before `cursor`, or has left (`u64::MAX`). `counted` is
+    /// the number of the measurement in which it was counted last.
+    pub(super) fn received(&mut self, cursor: u64, counted: &mut u32) {
+        if self.waiting == 0 || *counted == self.number {
+            return;
+        }
+        if let Some((end, since)) = self.message
+            && cursor >= end
+        {
+            *counted = self.number;
+            self.waiting -= 1;
+            if self.waiting == 0
+                && let Some(report) = &self.report
+            {
+                // A subscriber that is dropped by a panic calls this, too. A second panic would
+                // end the program. The panic hook has logged it.
+                _ = catch_unwind(AssertUnwindSafe(|| report(since.elapsed())));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DeliveryTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryTimer").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! One subscriber: its cursor on the tape, and how it waits.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use tungstenite::{Error, Message};
+
+use super::{Encoded, Fanout, State};
+use crate::Socket;
+
+/// A subscription to a [`Fanout`]. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscriber<S: State> {
+    fanout: Arc<Fanout<S>>,
+    position: Position,
+    /// The round for which it waits, and the place of its waker there.
+    waiting: Option<(u64, usize)>,
+    /// The last [delivery measurement](super::delivery::DeliveryTimer) in which it was counted.
+    counted: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Position {
+    /// It subscribed in this round and has received nothing yet.
+    Joined(u64),
+    /// It has received everything before this cursor.
+    At(u64),
+}
+
+impl<S: State> Subscriber<S> {
+    pub(super) fn new(fanout: Arc<Fanout<S>>, position: Position, counted: u32) -> Self {
+        Self { fanout, position, waiting: None, counted }
+    }
+
+    /// Waits for the client's next message, and sends updates to the client meanwhile, the snapshot
+    /// first. Returns `None` after the closing handshake, and when the server shuts down.
+    ///
+    /// While an update cannot be written because the client does not read, no further message is
+    /// returned: a client that sends without reading waits for itself. No message and no update is
+    /// lost if this future is dropped, so it may stand in `select!`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Socket::recv`] and [`Socket::send`].
+    pub async fn next(&mut self, socket: &mut Socket) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.poll_next(socket, cx)).await
+    }
+
+    fn poll_next(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        loop {
+            ready!(socket.poll_written(cx))?;
+            // The snapshot is sent before anything else. After that, the client's messages come
+            // before updates, so that several of them become one round.
+            if let Position::At(_) = self.position
+                && let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx)
+            {
+                return Poll::Ready(message.transpose());
+            }
+            let frames = ready!(self.poll_recv(cx));
+            socket.start_send_encoded(frames)?;
+        }
+    }
+
+    /// Waits for the updates that this subscriber has not received yet, for
+    /// [`Socket::send_encoded`]. [`next`](Self::next) does both.
+    ///
+    /// No update is lost if this future is dropped, so it may stand in `select!`.
+    pub async fn recv(&mut self) -> Encoded {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
+        let shared = &mut *self.fanout.shared.lock();
+        // A subscriber that asks for more has sent what it received.
+        if let Position::At(cursor) = self.position {
+            shared.delivery.received(cursor, &mut self.counted);
+        }
+        let pending = match self.position {
+            Position::At(cursor) => {
+                shared.tape.read_from(cursor).or_else(|| Some(shared.snapshot()))
+            }
+            // The round that counts this subscriber comes first.
+            Position::Joined(round) if round == shared.rounds => None,
+            Position::Joined(_) => Some(shared.snapshot()),
+        };
+        if let Some((frames, cursor)) = pending {
+            self.position = Position::At(cursor);
+            if !frames.is_empty() {
+                return Poll::Ready(frames);
+            }
+        }
+        let registered = self.waiting.filter(|(round, _)| *round == shared.rounds);
+        match registered.and_then(|(_, place)| shared.wakers.get_mut(place)) {
+            // The future may be polled by another waker than before.
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                self.waiting = Some((shared.rounds, shared.wakers.len()));
+                shared.wakers.push(cx.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: State> Drop for Subscriber<S> {
+    fn drop(&mut self) {
+        let shared = &mut *self.fanout.shared.lock();
+        shared.subscribers -= 1;
+        shared.delivery.received(u64::MAX, &mut self.counted);
+        if shared.subscribers == 0 {
+            shared.tape.trim(0);
+        }
+        self.fanout.round.notify_one();
+    }
+}

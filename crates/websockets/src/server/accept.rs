@@ -1,0 +1,170 @@
+//! Accepts a connection: TLS, the HTTP request, and the socket that they become.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{Instrument, debug, info, info_span};
+use tungstenite::http::{Method, StatusCode};
+use tungstenite::protocol::Role;
+
+use super::answer::answer;
+use super::forwarded;
+use super::http::{Received, TLS_REQUIRED, read_request, write_response};
+use super::limits::{Permit, Rejection};
+use super::running::Running;
+use super::{Request, respond};
+use crate::Socket;
+use crate::socket::{Stream, shutdown_and_drain};
+
+/// A connection that is a WebSocket now.
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
+    pub(super) request: Request,
+    pub(super) permit: Permit,
+    /// The server waits for it when it shuts down, until the client was sent 1001.
+    pub(super) awaiting_shutdown_notice: TaskTrackerToken,
+}
+
+/// TLS and the HTTP request, within `open_timeout`. `None` if the connection did not become a
+/// WebSocket and has ended.
+pub(super) async fn accept(
+    running: Arc<Running>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Permit,
+    rejection: Option<Rejection>,
+) -> Option<Accepted> {
+    let deadline = Instant::now() + running.server.flags.open_timeout;
+    // Everything that a handshake needs is allocated when there is something to read. Then the
+    // handshake usually completes before another connection is polled, so ten thousand that arrive
+    // at the same time leave no holes in memory between the allocations that remain.
+    if timeout_at(deadline, stream.readable()).await.is_ok() {
+        let handshake = handshake(&running, stream, peer, permit, rejection, deadline);
+        return Box::pin(handshake).await;
+    }
+    info!("no complete handshake within open_timeout");
+    None
+}
+
+async fn handshake(
+    running: &Running,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut permit: Permit,
+    rejection: Option<Rejection>,
+    deadline: Instant,
+) -> Option<Accepted> {
+    let mut notice = None;
+    let exchange = async {
+        let Some(mut stream) = detect_tls(running, stream).await? else { return Ok(None) };
+        let opened = if running.server.is_tls() && stream.is_tcp() {
+            let (status, text) = TLS_REQUIRED;
+            write_response(&mut stream, respond(status, text), false).await?;
+            None
+        } else {
+            request(running, &mut stream, peer, &mut permit, rejection, &mut notice).await?
+        };
+        Ok(Some((stream, opened)))
+    };
+    match timeout_at(deadline, exchange).await {
+        Ok(Ok(Some((stream, Some((request, unread)))))) => {
+            let (client, options) = (request.remote_address(), running.server.flags.options());
+            let socket = Socket::on(stream, &unread, Role::Server, options, client);
+            return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
+        }
+        // A client that stays after the response has done nothing wrong, but a shutdown does not
+        // wait for it.
+        Ok(Ok(Some((mut stream, None)))) => {
+            drop(notice);
+            _ = timeout_at(deadline, shutdown_and_drain(&mut stream)).await;
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err::<_, io::Error>(error)) => debug!("disconnected during the handshake: {error}"),
+        Err(_) => info!("no complete handshake within open_timeout"),
+    }
+    None
+}
+
+/// Reads a request and writes the response. Returns the request and the bytes that followed it if
+/// the connection is a WebSocket now.
+async fn request(
+    running: &Running,
+    stream: &mut Stream,
+    peer: SocketAddr,
+    permit: &mut Permit,
+    rejection: Option<Rejection>,
+    notice: &mut Option<TaskTrackerToken>,
+) -> io::Result<Option<(Request, Bytes)>> {
+    let Received { head, has_body, unread } = match read_request(stream).await? {
+        None => return Ok(None),
+        Some(Err((status, text))) => {
+            write_response(stream, respond(status, text), false).await?;
+            return Ok(None);
+        }
+        Some(Ok(received)) => received,
+    };
+    let client = forwarded::client(peer, head.headers(), running.limits.trusted_proxies());
+    let rejection = match client == peer {
+        true => rejection,
+        false => rejection.or(permit.reassign_to(client.ip())),
+    };
+    // A client that is accepted during a shutdown is sent 1001, too. So the token comes first.
+    *notice = Some(running.awaiting_shutdown_notice.token());
+    let rejection = match running.stop.is_cancelled() {
+        true => Some(Rejection::ShuttingDown),
+        false => rejection,
+    };
+    let mut request = Request::new(head, Some(client));
+    let answer = answer(&mut request, has_body, &running.server, rejection);
+    let response = match client == peer {
+        true => answer.await,
+        // The log lines are about the client, not about the proxy.
+        false => answer.instrument(info_span!(parent: None, "connection", peer = %client)).await,
+    };
+    let is_websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    write_response(stream, response, request.method() == Method::HEAD).await?;
+    Ok(is_websocket.then_some((request, unread)))
+}
+
+/// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
+/// no response is possible.
+async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<Stream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
+    match (running.server.is_tls(), first == [22]) {
+        (false, false) => Ok(Some(Stream::Tcp(stream))),
+        (false, true) => {
+            info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
+            Ok(None)
+        }
+        (true, false) => {
+            info!("plain HTTP on the TLS port: use wss:// and https://");
+            Ok(Some(Stream::Tcp(stream)))
+        }
+        (true, true) => Ok(encrypt(running, stream).await),
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
+    match running.server.tls.as_ref()?.accept(stream).await {
+        Ok(stream) => Some(Stream::boxed(stream)),
+        Err(error) => {
+            info!("TLS handshake failed: {error}; does the client trust the certificate?");
+            None
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+async fn encrypt(_: &Running, _: TcpStream) -> Option<Stream> {
+    None
+}

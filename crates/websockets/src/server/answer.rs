@@ -1,0 +1,143 @@
+//! The response to a request: the page, a health check, a WebSocket, or one sentence that says
+//! what was wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_util::FutureExt;
+use tracing::info;
+use tungstenite::http::uri::Authority;
+use tungstenite::http::{HeaderMap, Method, StatusCode, Version, header};
+
+use super::headers::{lists, set};
+use super::limits::Rejection;
+use super::{Request, Response, Server, handshake, html, origin, respond};
+use crate::printable;
+
+/// The response to `request`. Status 101 means that the connection becomes a WebSocket.
+pub(super) async fn answer(
+    request: &mut Request,
+    has_body: bool,
+    server: &Server,
+    rejection: Option<Rejection>,
+) -> Response {
+    if !has_one_host(request) {
+        return respond(StatusCode::BAD_REQUEST, "A request must have exactly one Host header.");
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let text = "This server answers only GET and HEAD.";
+        let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, text);
+        set(&mut response, header::ALLOW, "GET, HEAD");
+        return response;
+    }
+    if lists(request.headers(), header::UPGRADE, "websocket") {
+        return upgrade(request, has_body, server, rejection).await;
+    }
+    match (request.uri().path(), rejection) {
+        // Alive, for a supervisor that restarts a program that hangs.
+        ("/healthz", _) => return respond(StatusCode::OK, "ok"),
+        // Ready for another client, for a load balancer.
+        ("/readyz", None | Some(Rejection::AddressFull)) => return ready(server),
+        (_, Some(rejection)) => return rejected(rejection),
+        (_, None) => {}
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(response) = process(request, &mut headers, server).await {
+        return response;
+    }
+    let mut response = match (request.uri().path(), &server.page) {
+        ("/", Some(page)) => html(page.clone()),
+        ("/", None) => handshake::required(
+            "This is a WebSocket server; connect with a client, for example talk.",
+        ),
+        _ => respond(StatusCode::NOT_FOUND, "There is nothing at this path."),
+    };
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// The response to a request for a WebSocket.
+pub(super) async fn upgrade(
+    request: &mut Request,
+    has_body: bool,
+    server: &Server,
+    rejection: Option<Rejection>,
+) -> Response {
+    if let Some(rejection) = rejection {
+        return rejected(rejection);
+    }
+    let mut response = handshake::check(request, has_body, &server.origins);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let origin = origin::for_log(request.headers());
+        let reason = String::from_utf8_lossy(response.body().trim_ascii_end()).into_owned();
+        let (status, reason) = (response.status(), printable(&reason));
+        info!("WebSocket request rejected: {status} (origin: {origin}): {reason}");
+        return response;
+    }
+    if let Some(subprotocol) = handshake::agree(request.headers(), &server.subprotocols) {
+        request.agree_on(subprotocol);
+        set(&mut response, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(response) = process(request, &mut headers, server).await {
+        let (status, origin) = (response.status(), origin::for_log(request.headers()));
+        info!("WebSocket request rejected by process_request: {status} (origin: {origin})");
+        return response;
+    }
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// Whether the request has the one `Host` that it must have. HTTP/1.0 did not know it (RFC 9112,
+/// section 3.2).
+fn has_one_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+        }
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn rejected(rejection: Rejection) -> Response {
+    match rejection {
+        Rejection::Full => respond(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many connections are open; try again later.",
+        ),
+        // Not 503: a proxy would consider this server broken and try the next one.
+        Rejection::AddressFull => respond(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many connections are open from your address; close some, or try again later.",
+        ),
+        Rejection::ShuttingDown => respond(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is shutting down; try again later.",
+        ),
+    }
+}
+
+fn ready(server: &Server) -> Response {
+    let ready = || server.ready.as_ref().map_or(Ok(()), |ready| ready());
+    match catch_unwind(AssertUnwindSafe(ready)) {
+        Ok(Ok(())) => respond(StatusCode::OK, "ready"),
+        Ok(Err(reason)) => respond(StatusCode::SERVICE_UNAVAILABLE, &reason),
+        // The panic hook has logged it.
+        Err(_) => respond(StatusCode::SERVICE_UNAVAILABLE, "The readiness check failed."),
+    }
+}
+
+/// The program's own response, if it has one.
+async fn process(
+    request: &mut Request,
+    headers: &mut HeaderMap,
+    server: &Server,
+) -> Option<Response> {
+    let process = server.process_request.as_ref()?;
+    let response = AssertUnwindSafe(async { process(request, headers).await }).catch_unwind();
+    // The panic hook has logged it.
+    response.await.unwrap_or_else(|_| {
+        Some(respond(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."))
+    })
+}

@@ -1,0 +1,94 @@
+//! WebSockets inside a service whose port belongs to axum or hyper.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tracing::{Instrument, info_span};
+use tungstenite::http::{self, StatusCode};
+use tungstenite::protocol::Role;
+
+use super::accept::Accepted;
+use super::answer::upgrade;
+use super::connection::run_connection;
+use super::handler::Handler;
+use super::http::has_body;
+use super::limits::Rejection;
+use super::running::Running;
+use super::{Request, Server, forwarded};
+use crate::Socket;
+use crate::socket::Stream;
+
+/// Turns requests that axum or hyper received into WebSockets; see [`Server::bridge`]. Cloning is
+/// cheap.
+#[derive(Clone)]
+pub struct Bridge(Arc<Running>);
+
+impl Server {
+    /// Serves WebSockets in a service whose port belongs to axum or hyper, next to the service's
+    /// own routes.
+    ///
+    /// For each WebSocket, the bridge does what [`serve`](Self::serve) does: it checks the
+    /// handshake and the origin, applies the limits, calls `process_request`, runs the handler, and
+    /// closes with the code that fits. It uses every flag except the address and `open_timeout`. It
+    /// answers no other requests.
+    ///
+    /// The origins that are allowed by default are those of pages on this machine, and of pages
+    /// that were opened by this server's IP address. For a page with a host name, use
+    /// `--allow-origin`.
+    ///
+    /// The example `axum` in this crate serves GET, POST and a WebSocket on one port.
+    pub fn bridge<A>(self, handler: impl Handler<(), A>) -> Bridge {
+        Bridge(Running::new(self, handler.boxed(())))
+    }
+}
+
+impl Bridge {
+    /// Answers a request for a WebSocket from the client at `peer`. Return the response to axum or
+    /// hyper: it is 101, or it says why there is no WebSocket.
+    pub async fn upgrade<B, R: From<Bytes>>(
+        &self,
+        request: http::Request<B>,
+        peer: SocketAddr,
+    ) -> http::Response<R> {
+        let running = &self.0;
+        let (parts, body) = request.into_parts();
+        let mut head = http::Request::from_parts(parts, ());
+        // hyper keeps the connection in the extensions.
+        let upgraded = hyper::upgrade::on(&mut head);
+        drop(body);
+        let client = forwarded::client(peer, head.headers(), running.limits.trusted_proxies());
+        let (permit, rejection) = running.limits.try_acquire(Some(client.ip()));
+        let awaiting_shutdown_notice = running.awaiting_shutdown_notice.token();
+        let rejection = match running.stop.is_cancelled() {
+            true => Some(Rejection::ShuttingDown),
+            false => rejection,
+        };
+        let mut request = Request::new(head, Some(client));
+        let has_body = has_body(request.headers()).unwrap_or(true);
+        let response = upgrade(&mut request, has_body, &running.server, rejection)
+            .instrument(info_span!("connection", peer = %client))
+            .await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let open_timeout = running.server.flags.open_timeout;
+            let options = running.server.flags.options();
+            let accepting = async move {
+                // Ready as soon as hyper has sent the response.
+                let stream = timeout(open_timeout, upgraded).await.ok()?.ok()?;
+                let stream = Stream::boxed(TokioIo::new(stream));
+                let socket = Socket::on(stream, &[], Role::Server, options, Some(client));
+                Some(Accepted { socket, request, permit, awaiting_shutdown_notice })
+            };
+            tokio::spawn(run_connection(Arc::clone(running), Box::pin(accepting)));
+        }
+        response.map(R::from)
+    }
+
+    /// Sends 1001 to every client, lets the handlers finish, and returns when every connection has
+    /// ended, or after `close_timeout` (6 s at most). New requests are answered with 503.
+    pub async fn shut_down(&self) {
+        self.0.shut_down().await;
+    }
+}

@@ -1,0 +1,86 @@
+//! The client's address, if a proxy connects on its behalf.
+//!
+//! A proxy appends the address of its client to `X-Forwarded-For`. Everything to the left of what a
+//! trusted proxy wrote is unreliable, because a client can send the header itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tungstenite::http::HeaderMap;
+
+use super::headers::items;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address: the last one in the chain that does not belong to a trusted proxy. Its
+/// port is 0 unless the proxy reports one. `peer` is the other end of the connection.
+pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> SocketAddr {
+    let mut client = peer;
+    let mut hops = items(headers, X_FORWARDED_FOR).rev();
+    while is_trusted(client.ip(), trusted)
+        // A hop that is not an address, for example `unknown`, ends the chain. The proxy that wrote
+        // it is the last known one.
+        && let Some(hop) = hops.next().and_then(address)
+    {
+        client = hop;
+    }
+    client
+}
+
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpAddr]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|trusted| trusted.to_canonical() == address)
+}
+
+/// An address as proxies write it. Some add a port.
+fn address(hop: &str) -> Option<SocketAddr> {
+    let alone = || hop.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, 0));
+    hop.parse().ok().or_else(alone)
+}
+
+#[cfg(test)]
+mod tests {
+    use tungstenite::http::HeaderValue;
+
+    use super::*;
+
+    fn seen(peer: &str, headers: &[&str]) -> String {
+        let trusted = ["10.0.0.1", "10.0.0.2", "::1"].map(|ip| ip.parse().ok()).into_iter();
+        let trusted: Vec<IpAddr> = trusted.flatten().collect();
+        let mut map = HeaderMap::new();
+        for value in headers {
+            map.append(
+                X_FORWARDED_FOR,
+                HeaderValue::from_str(value).unwrap_or(HeaderValue::from(0)),
+            );
+        }
+        peer.parse()
+            .map_or_else(|_| "no peer".into(), |peer| client(peer, &map, &trusted).to_string())
+    }
+
+    #[test]
+    fn the_last_untrusted_hop_is_the_client() {
+        assert_eq!(seen("10.0.0.1:5", &["192.0.2.7"]), "192.0.2.7:0");
+        assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, 192.0.2.7, 10.0.0.2"]), "192.0.2.7:0");
+        assert_eq!(seen("10.0.0.1:5", &["1.1.1.1", "192.0.2.7", "10.0.0.2"]), "192.0.2.7:0");
+        assert_eq!(seen("[::ffff:10.0.0.1]:5", &["192.0.2.7:81"]), "192.0.2.7:81");
+        assert_eq!(seen("[::1]:5", &["2001:db8::7"]), "[2001:db8::7]:0");
+        assert_eq!(seen("[::1]:5", &["[2001:db8::7]:81"]), "[2001:db8::7]:81");
+        assert_eq!(seen("[::1]:5", &["[2001:db8::7]"]), "[2001:db8::7]:0");
+    }
+
+    #[test]
+    fn only_a_trusted_proxys_header_counts() {
+        assert_eq!(seen("192.0.2.9:5", &["1.1.1.1"]), "192.0.2.9:5");
+        assert_eq!(seen("192.0.2.9:5", &["10.0.0.1"]), "192.0.2.9:5");
+        assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, 192.0.2.9"]), "192.0.2.9:0");
+    }
+
+    #[test]
+    fn an_invalid_hop_ends_the_chain() {
+        assert_eq!(seen("10.0.0.1:5", &[]), "10.0.0.1:5");
+        assert_eq!(seen("10.0.0.1:5", &[""]), "10.0.0.1:5");
+        assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, unknown"]), "10.0.0.1:5");
+        assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, unknown, 10.0.0.2"]), "10.0.0.2:0");
+        assert_eq!(seen("10.0.0.1:5", &["10.0.0.2"]), "10.0.0.2:0");
+    }
+}

@@ -1,0 +1,213 @@
+//! What a handler is: a plain `async fn`, passed by name.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tungstenite::http::HeaderMap;
+
+use super::{Request, Response};
+use crate::{Result, Socket};
+
+/// A handler of conversations: an `async fn` that takes the socket, and if it needs them, the
+/// request that opened the connection and a state that all connections share.
+///
+/// ```
+/// use std::sync::Arc;
+/// use websockets::{Request, Result, Socket};
+///
+/// async fn one(socket: &mut Socket) -> Result<()> { Ok(()) }
+/// async fn two(socket: &mut Socket, request: Request) -> Result<()> { Ok(()) }
+/// // For `serve_with` and `with`; a clone of the state is passed to each connection.
+/// async fn three(socket: &mut Socket, state: Arc<str>) -> Result<()> { Ok(()) }
+/// async fn four(socket: &mut Socket, request: Request, state: Arc<str>) -> Result<()> { Ok(()) }
+/// ```
+///
+/// You do not implement this trait yourself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "this function cannot be a handler",
+    note = "a handler looks like `async fn hello(socket: &mut Socket) -> websockets::Result<()>`",
+    note = "if it needs them, its next arguments are `request: Request` and, for `serve_with`, the state",
+    note = "its future must be `Send`: it may not hold an `Rc` or a `std::sync::MutexGuard` across an `.await`"
+)]
+pub trait Handler<State, Arguments>: Sized + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn boxed(self, state: State) -> BoxedHandler;
+}
+
+/// A handler whose type is erased. Its future is boxed, because the future of an
+/// `async fn(&mut Socket)` has no name. That costs one allocation for each connection.
+#[derive(Clone)]
+pub struct BoxedHandler(Arc<DynHandler>);
+
+type DynHandler =
+    dyn for<'a> Fn(&'a mut Socket, Request) -> BoxFuture<'a, Result<()>> + Send + Sync;
+
+impl BoxedHandler {
+    fn new<F>(handler: F) -> Self
+    where
+        F: for<'a> Fn(&'a mut Socket, Request) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
+        Self(Arc::new(handler))
+    }
+
+    pub(super) fn call<'a>(
+        &self,
+        socket: &'a mut Socket,
+        request: Request,
+    ) -> BoxFuture<'a, Result<()>> {
+        (self.0)(socket, request)
+    }
+}
+
+/// Combines a handler with the state that all its connections share, for
+/// [`serve_on`](crate::Server::serve_on) and `bridge`, or a function with its state for
+/// [`process_request`](crate::Server::process_request).
+pub fn with<State, F>(state: State, function: F) -> With<State, F> {
+    With { state, function }
+}
+
+/// A function and its state; see [`with`].
+#[derive(Clone, Debug)]
+pub struct With<State, F> {
+    state: State,
+    function: F,
+}
+
+// The arguments of each kind of handler. They keep the implementations below apart.
+#[doc(hidden)]
+pub struct TakesSocket;
+#[doc(hidden)]
+pub struct TakesRequest;
+#[doc(hidden)]
+pub struct TakesState;
+#[doc(hidden)]
+pub struct TakesRequestAndState;
+#[doc(hidden)]
+pub struct HasState<Arguments>(Arguments);
+
+impl<F> Handler<(), TakesSocket> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket,), Output = Result<()>>,
+{
+    fn boxed(self, (): ()) -> BoxedHandler {
+        BoxedHandler::new(move |socket, _| Box::pin(self.call_with((socket,))))
+    }
+}
+
+impl<F> Handler<(), TakesRequest> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, Request), Output = Result<()>>,
+{
+    fn boxed(self, (): ()) -> BoxedHandler {
+        BoxedHandler::new(move |socket, request| Box::pin(self.call_with((socket, request))))
+    }
+}
+
+impl<F, S> Handler<S, TakesState> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, S), Output = Result<()>>,
+    S: Clone + Send + Sync + 'static,
+{
+    fn boxed(self, state: S) -> BoxedHandler {
+        BoxedHandler::new(move |socket, _| Box::pin(self.call_with((socket, state.clone()))))
+    }
+}
+
+impl<F, S> Handler<S, TakesRequestAndState> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, Request, S), Output = Result<()>>,
+    S: Clone + Send + Sync + 'static,
+{
+    fn boxed(self, state: S) -> BoxedHandler {
+        BoxedHandler::new(move |socket, request| {
+            Box::pin(self.call_with((socket, request, state.clone())))
+        })
+    }
+}
+
+impl<F, S, Arguments> Handler<(), HasState<Arguments>> for With<S, F>
+where
+    F: Handler<S, Arguments>,
+    S: Send + Sync + 'static,
+{
+    fn boxed(self, (): ()) -> BoxedHandler {
+        self.function.boxed(self.state)
+    }
+}
+
+/// A function that sees each request before it is answered; see
+/// [`Server::process_request`](crate::Server::process_request).
+///
+/// You do not implement this trait yourself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot process requests",
+    label = "this function has other arguments or another result",
+    note = "it looks like `async fn process_request(request: &mut Request, headers: &mut HeaderMap) -> Option<Response>`",
+    note = "to pass a state as the third argument, use `process_request(with(state, function))`"
+)]
+pub trait ProcessRequest<Arguments>: Sized + Send + Sync + 'static {
+    #[doc(hidden)]
+    fn boxed(self) -> BoxedProcessRequest;
+}
+
+/// A function whose type is erased.
+#[doc(hidden)]
+pub type BoxedProcessRequest = Arc<
+    dyn for<'a> Fn(&'a mut Request, &'a mut HeaderMap) -> BoxFuture<'a, Option<Response>>
+        + Send
+        + Sync,
+>;
+
+impl<F> ProcessRequest<TakesRequest> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap), Output = Option<Response>>,
+{
+    fn boxed(self) -> BoxedProcessRequest {
+        Arc::new(move |request, headers| Box::pin(self.call_with((request, headers))))
+    }
+}
+
+impl<F, S> ProcessRequest<HasState<TakesRequest>> for With<S, F>
+where
+    F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap, S), Output = Option<Response>>,
+    S: Clone + Send + Sync + 'static,
+{
+    fn boxed(self) -> BoxedProcessRequest {
+        let Self { state, function } = self;
+        Arc::new(move |request, headers| {
+            Box::pin(function.call_with((request, headers, state.clone())))
+        })
+    }
+}
+
+/// A function that returns a `Send` future. With `for<'a>` before it, the compiler can check that
+/// for an `async fn` whose arguments are borrowed.
+#[doc(hidden)]
+pub trait AsyncCall<Arguments>: Send + Sync + 'static {
+    type Output;
+    type Future: Future<Output = Self::Output> + Send;
+    fn call_with(&self, arguments: Arguments) -> Self::Future;
+}
+
+macro_rules! async_call {
+    ($($name:ident: $argument:ident),+) => {
+        impl<F, Future, $($argument),+> AsyncCall<($($argument,)+)> for F
+        where
+            F: Fn($($argument),+) -> Future + Send + Sync + 'static,
+            Future: std::future::Future + Send,
+        {
+            type Output = Future::Output;
+            type Future = Future;
+
+            fn call_with(&self, ($($name,)+): ($($argument,)+)) -> Future {
+                self($($name),+)
+            }
+        }
+    };
+}
+
+async_call!(a: A);
+async_call!(a: A, b: B);
+async_call!(a: A, b: B, c: C);

@@ -1,0 +1,187 @@
+//! Listens, accepts connections, and shuts down.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+use tracing::{Instrument, info_span, warn};
+
+use super::accept::accept;
+use super::connection::run_connection;
+use super::handler::{BoxedHandler, Handler};
+use super::running::{Running, ShutdownGuard};
+use super::{Server, listen, origin, signals};
+use crate::{Result, print_line};
+
+/// How many rejected connections are handled at once. One more, and the oldest is dropped. A client
+/// that sends its request at once has its response by then, no matter how many others send nothing.
+const MAX_PENDING_REJECTIONS: usize = 64;
+
+impl Server {
+    /// Listens on the address of the [`Flags`](crate::Flags) and runs `handler` for each
+    /// connection, until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C, Ctrl-Break, or the end
+    /// of the console or of the session.
+    ///
+    /// Then it sends 1001 to every client. In the handlers [`recv`](crate::Socket::recv) returns
+    /// `None`, `send` fails, and each handler has the time of `--close-timeout`, 6 s at most, to
+    /// finish its work. After that it is dropped. If you drop the future of `serve` itself, its
+    /// connections end in the same way.
+    ///
+    /// ```no_run
+    /// use websockets::{Flags, Result, Server, Socket};
+    ///
+    /// async fn echo(socket: &mut Socket) -> Result<()> {
+    ///     while let Some(message) = socket.recv().await? {
+    ///         socket.send(message).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// Server::new(Flags::default()).serve(echo).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// One sentence, if it cannot listen.
+    pub async fn serve<A>(self, handler: impl Handler<(), A>) -> Result<()> {
+        self.serve_boxed(handler.boxed(())).await
+    }
+
+    /// Like [`serve`](Self::serve), and passes a clone of `state` to each call of `handler`. The
+    /// state is usually an `Arc`.
+    ///
+    /// # Errors
+    ///
+    /// One sentence, if it cannot listen.
+    pub async fn serve_with<S, A>(self, state: S, handler: impl Handler<S, A>) -> Result<()> {
+        self.serve_boxed(handler.boxed(state)).await
+    }
+
+    /// Like [`serve`](Self::serve), on listeners of your own and until `stop` completes. It prints
+    /// nothing. To pass a state, use [`with`](crate::with). Returns when every connection has
+    /// ended, or its time is over.
+    pub async fn serve_on<A>(
+        self,
+        listeners: Vec<TcpListener>,
+        handler: impl Handler<(), A>,
+        stop: impl Future<Output = ()>,
+    ) {
+        self.serve_boxed_on(listeners, handler.boxed(()), stop).await;
+    }
+
+    async fn serve_boxed(self, handler: BoxedHandler) -> Result<()> {
+        let stop = signals()?;
+        let listeners = listen::bind(&self.flags.address).await?;
+        self.announce(&listeners)?;
+        self.serve_boxed_on(listeners, handler, stop).await;
+        Ok(())
+    }
+
+    async fn serve_boxed_on(
+        mut self,
+        listeners: Vec<TcpListener>,
+        handler: BoxedHandler,
+        stop: impl Future<Output = ()>,
+    ) {
+        self.origins.own = listeners.first().and_then(|first| self.own_origin(first).ok());
+        let running = Running::new(self, handler);
+        let _guard = ShutdownGuard(Arc::clone(&running));
+        let pending = Arc::new(Mutex::new(VecDeque::new()));
+        // They accept until the end: a client that connects during the shutdown is told so.
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(accept_all(listener, Arc::clone(&running), Arc::clone(&pending)));
+        }
+        stop.await;
+        running.shut_down().await;
+        // The port is free when this returns.
+        accepting.shutdown().await;
+    }
+
+    fn announce(&self, listeners: &[TcpListener]) -> Result<()> {
+        let s = if self.is_tls() { "s" } else { "" };
+        for listener in listeners {
+            print_line(&format!("listening on ws{s}://{}", listener.local_addr()?));
+        }
+        if self.page.is_some()
+            && let Some(first) = listeners.first()
+        {
+            print_line(&format!("open {}/ in a browser", self.own_origin(first)?));
+        }
+        Ok(())
+    }
+
+    /// The origin of the page, as a browser sends it.
+    fn own_origin(&self, listener: &TcpListener) -> Result<String> {
+        let address = listener.local_addr()?;
+        let name = self.flags.host();
+        let host = match (address.ip(), name.trim_matches(['[', ']']).parse::<IpAddr>()) {
+            // A server can listen on 0.0.0.0, but a browser cannot open it.
+            (ip, _) if ip.is_unspecified() => "localhost".to_owned(),
+            (IpAddr::V6(ip), Ok(_)) => format!("[{ip}]"),
+            (IpAddr::V4(ip), Ok(_)) => ip.to_string(),
+            (_, Err(_)) => name.to_owned(),
+        };
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        Ok(origin::serialize(scheme, &host, Some(address.port())))
+    }
+}
+
+/// Accepts connections, and runs each in a task of its own.
+async fn accept_all(
+    listener: TcpListener,
+    running: Arc<Running>,
+    pending: Arc<Mutex<VecDeque<AbortHandle>>>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Nagle's algorithm would delay a close frame until the message before it is
+                // acknowledged: 44 ms for each conversation.
+                _ = stream.set_nodelay(true);
+                let (permit, rejection) = running.limits.try_acquire(Some(peer.ip()));
+                let accepting = accept(Arc::clone(&running), stream, peer, permit, rejection)
+                    .instrument(info_span!("connection", %peer));
+                let connection = run_connection(Arc::clone(&running), Box::pin(accepting));
+                let connection = tokio::spawn(connection);
+                if rejection.is_some() {
+                    drop_oldest(&mut pending.lock(), connection.abort_handle());
+                }
+            }
+            // The client disconnected between its connect and our accept.
+            Err(error) if is_of_one_client(error.kind()) => {}
+            Err(error) => {
+                // Usually the process has no descriptors left. The connection stays in the queue,
+                // and another accept would fail at once.
+                warn!("cannot accept: {error}; trying again in 250 ms");
+                sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+}
+
+/// Makes room for one more rejected connection.
+fn drop_oldest(pending: &mut VecDeque<AbortHandle>, newest: AbortHandle) {
+    pending.push_back(newest);
+    if pending.len() > MAX_PENDING_REJECTIONS
+        && let Some(oldest) = pending.pop_front()
+    {
+        oldest.abort();
+    }
+}
+
+fn is_of_one_client(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,126 @@
+//! The bytes from the peer, on their way to tungstenite, in chunks that are small whatever length
+//! the peer announces.
+//!
+//! tungstenite reserves the length that a frame header announces before a byte of the frame has
+//! arrived, and it never gives that memory back: fourteen bytes could claim a gibibyte, and one
+//! message of 1 MiB would cost its connection 1 MiB forever. So tungstenite sees a large frame as
+//! the fragments that the peer could have sent instead (RFC 6455, section 5.4). It collects them
+//! in memory that grows as they arrive and leaves with the message, and it rejects invalid UTF-8
+//! as soon as it arrives. A small frame passes through unchanged.
+
+use std::io::{Cursor, Write};
+use std::num::NonZeroU16;
+
+use bytes::Bytes;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// The largest fragment, in bytes: about as much memory as an idle connection may keep. It is a
+/// multiple of four, so that the mask of the whole frame fits each of its fragments.
+const FRAGMENT: u64 = 512;
+
+/// The longest frame header, in bytes (RFC 6455, section 5.2).
+const MAX_HEADER: usize = 14;
+
+/// Bytes that were read from the stream, and how they are cut.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Bytes that tungstenite has not seen yet.
+    unread: Bytes,
+    /// How many of the next bytes pass through unchanged.
+    chunk_left: u64,
+    /// How much of the current frame follows that chunk.
+    frame_left: u64,
+    /// The header of the current frame. It is kept only while the frame is cut.
+    header: FrameHeader,
+    /// The last frame of a message has not begun yet.
+    is_fragmented: bool,
+    /// How many more reads are allowed, if there is a bound. It has two bytes because that is the
+    /// space that would otherwise be padding.
+    pub(super) reads_left: Option<NonZeroU16>,
+}
+
+impl Incoming {
+    /// Adds bytes that were read from the stream. Returns `false` when no further read is allowed.
+    pub(super) fn feed(&mut self, read: &[u8]) -> bool {
+        self.unread = match self.unread.is_empty() {
+            true => Bytes::copy_from_slice(read),
+            false => [&self.unread, read].concat().into(),
+        };
+        let Some(left) = self.reads_left else { return true };
+        self.reads_left = NonZeroU16::new(left.get() - 1);
+        self.reads_left.is_some()
+    }
+
+    /// Writes the next bytes for tungstenite into `buf` and returns their number; 0 means that
+    /// more bytes have to be fed first.
+    ///
+    /// It never goes beyond the end of a fragment, so that tungstenite holds no bytes between two
+    /// of them. A frame that is larger than `max_size` stays whole, because tungstenite rejects it
+    /// at its header.
+    pub(super) fn read_into(&mut self, buf: &mut [u8], max_size: usize) -> usize {
+        let room = buf.len();
+        let mut out = buf;
+        // Whenever tungstenite waits for a header, it has room for one.
+        if self.chunk_left == 0
+            && (out.len() < MAX_HEADER || !self.begin_chunk(&mut out, max_size as u64))
+        {
+            return 0;
+        }
+        let length = self.chunk_left.min(out.len() as u64) as usize;
+        let chunk = self.unread.split_to(length.min(self.unread.len()));
+        self.chunk_left -= chunk.len() as u64;
+        // Writing to a slice that is long enough cannot fail.
+        _ = out.write_all(&chunk);
+        room - out.len()
+    }
+
+    /// Whether tungstenite has seen nothing but whole messages.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.chunk_left == 0 && self.frame_left == 0 && !self.is_fragmented
+    }
+
+    /// Decides how many bytes pass through next. Returns `false` when the header of the next frame
+    /// is incomplete.
+    fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
+        if self.frame_left > 0 {
+            let opcode = OpCode::Data(Data::Continue);
+            self.header = FrameHeader {
+                is_final: self.header.is_final,
+                mask: self.header.mask,
+                opcode,
+                ..FrameHeader::default()
+            };
+            return self.begin_fragment(out);
+        }
+        let mut cursor = Cursor::new(&self.unread);
+        let (header, length) = match FrameHeader::parse(&mut cursor) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return false,
+            Err(_) => {
+                // tungstenite finds the same fault and reports it.
+                self.chunk_left = self.unread.len().min(MAX_HEADER) as u64;
+                return true;
+            }
+        };
+        if matches!(header.opcode, OpCode::Data(_)) {
+            self.is_fragmented = !header.is_final;
+        }
+        if length <= FRAGMENT || length > max_size {
+            self.chunk_left = cursor.position() + length;
+            return true;
+        }
+        // Not `advance`: an empty `Bytes` from `split_to` owns no memory.
+        let header_length = cursor.position() as usize;
+        drop(self.unread.split_to(header_length));
+        (self.header, self.frame_left) = (header, length);
+        self.begin_fragment(out)
+    }
+
+    fn begin_fragment(&mut self, out: &mut &mut [u8]) -> bool {
+        self.chunk_left = self.frame_left.min(FRAGMENT);
+        self.frame_left -= self.chunk_left;
+        let is_final = self.header.is_final && self.frame_left == 0;
+        FrameHeader { is_final, ..self.header.clone() }.format(self.chunk_left, out).is_ok()
+    }
+}

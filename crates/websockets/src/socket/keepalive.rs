@@ -1,0 +1,264 @@
+//! Keeps a connection alive: answers control frames, sends pings, and notices when the peer no
+//! longer answers.
+//!
+//! tungstenite answers a ping only while somebody reads, never sends one by itself, and returns
+//! every control frame to the reader. [`Keepalive`] handles them, so that a handler receives text
+//! and binary messages and then the end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::task::{ArcWake, AtomicWaker};
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::{Error, Message};
+
+use super::pings::{Alarm, PingClock, missed_pong};
+use super::websocket::WebSocket;
+
+/// How much is read ahead while a write is blocked, in bytes: enough to notice a peer that answers
+/// pings but does not read for a while. Everything beyond it waits in the network.
+const MAX_READ_AHEAD: usize = 16 << 10;
+
+/// A WebSocket with its clock.
+#[derive(Debug)]
+pub(super) struct Keepalive {
+    websocket: WebSocket,
+    clock: PingClock,
+    /// tungstenite has output that is not flushed yet.
+    is_unflushed: bool,
+    /// That output includes a pong or a close frame. Nothing more is read until it is written, so
+    /// a peer that sends pings without reading fills its own buffers rather than ours.
+    is_reply_pending: bool,
+    /// We have begun the closing handshake: the handler receives nothing more and sends nothing
+    /// more.
+    is_closing: bool,
+    /// The peer's close frame and its content. Boxed because most connections have none.
+    closed: Option<Box<Option<CloseFrame>>>,
+    /// Messages that arrived while a write was blocked.
+    read_ahead: VecDeque<Result<Message, Error>>,
+}
+
+/// A step of writing.
+pub(super) type Write = fn(&mut Keepalive, &mut Context<'_>) -> Poll<Result<(), Error>>;
+
+impl Keepalive {
+    pub(super) fn new(websocket: WebSocket, interval: Duration, timeout: Duration) -> Self {
+        Self {
+            websocket,
+            clock: PingClock::new(interval, timeout),
+            is_unflushed: false,
+            is_reply_pending: false,
+            is_closing: false,
+            closed: None,
+            read_ahead: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn websocket(&mut self) -> &mut WebSocket {
+        &mut self.websocket
+    }
+
+    pub(super) fn closed(&self) -> Option<Option<&CloseFrame>> {
+        self.closed.as_deref().map(Option::as_ref)
+    }
+
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.clock.latency()
+    }
+
+    /// The next text or binary message, the end, or an error. Sends a ping when one is due.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        if self.is_closing {
+            return Poll::Ready(None);
+        }
+        if let Some(message) = self.read_ahead.pop_front() {
+            if self.read_ahead.is_empty() {
+                // Gives the memory back.
+                self.read_ahead = VecDeque::new();
+            }
+            return Poll::Ready(Some(message));
+        }
+        match self.poll_read(cx) {
+            Poll::Pending => self.poll_pong_timeout(cx).map(|error| Some(Err(error))),
+            ready => ready,
+        }
+    }
+
+    /// `write`. While it waits, reads ahead and keeps the connection alive.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Write,
+    ) -> Poll<Result<(), Error>> {
+        if let Poll::Ready(written) = write(self, cx) {
+            return Poll::Ready(written);
+        }
+        self.fill_read_ahead(cx);
+        self.poll_pong_timeout(cx).map(Err)
+    }
+
+    pub(super) fn start_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Message,
+    ) -> Result<(), Error> {
+        self.check_open()?;
+        self.is_unflushed = true;
+        self.websocket.start_send(cx, message)
+    }
+
+    /// Takes whole frames. Everything that was sent before must be written already.
+    pub(super) fn start_send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
+        self.check_open()?;
+        // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
+        if self.closed.is_none() {
+            self.websocket.start_send_encoded(frames);
+        }
+        Ok(())
+    }
+
+    /// Sends `frame`, unless either side has begun the closing handshake already. From now on no
+    /// pings are sent, and no more than 16 MiB are read.
+    pub(super) fn start_closing(&mut self, cx: &mut Context<'_>, frame: Option<CloseFrame>) {
+        if self.is_closing {
+            return;
+        }
+        self.is_closing = true;
+        self.clock.stop();
+        self.websocket.limit_reads();
+        if self.closed.is_none() {
+            self.is_unflushed = true;
+            // A failure is reported by the next read or flush.
+            _ = self.websocket.start_send(cx, Message::Close(frame));
+        }
+        _ = self.poll_flush(cx);
+    }
+
+    /// Waits until another message can be sent.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.websocket.poll_ready(cx)
+    }
+
+    /// Writes everything.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.is_unflushed {
+            return self.websocket.poll_write_encoded(cx);
+        }
+        ready!(self.websocket.poll_flush(cx))?;
+        self.is_unflushed = false;
+        self.is_reply_pending = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads until a text or binary message, the end, or an error.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            if let Poll::Ready(flushed) = self.poll_flush(cx) {
+                flushed?;
+            } else if self.is_reply_pending {
+                return Poll::Pending;
+            }
+            let message = ready!(self.websocket.poll_next(cx));
+            match message {
+                Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
+                Some(Ok(_)) => self.clock.message_received(),
+                _ => {}
+            }
+            match message {
+                Some(Ok(Message::Ping(_))) => self.is_reply_pending = true,
+                // The stream ends once the reply is written.
+                Some(Ok(Message::Close(frame))) => {
+                    self.closed = Some(Box::new(frame));
+                    self.is_reply_pending = true;
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                other => return Poll::Ready(other),
+            }
+            self.is_unflushed |= self.is_reply_pending;
+        }
+    }
+
+    /// Reads while a write is blocked, because a message shows that the peer is alive.
+    fn fill_read_ahead(&mut self, cx: &mut Context<'_>) {
+        // An empty message needs memory, too.
+        let size = |message: &Result<Message, Error>| {
+            message.as_ref().map_or(MAX_READ_AHEAD, |message| size_of_val(message) + message.len())
+        };
+        let mut held: usize = self.read_ahead.iter().map(size).sum();
+        while held < MAX_READ_AHEAD
+            && let Poll::Ready(Some(message)) = self.poll_read(cx)
+        {
+            held += size(&message);
+            self.read_ahead.push_back(message);
+        }
+    }
+
+    /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
+    /// more to read.
+    fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        while let Poll::Ready(alarm) = self.clock.poll(cx) {
+            if alarm == Alarm::PongOverdue {
+                return Poll::Ready(missed_pong());
+            }
+        }
+        if self.clock.is_ping_due() && self.websocket.poll_ready(cx).is_ready() {
+            self.clock.ping_sent();
+            self.is_unflushed = true;
+            // A failure is reported by the next read or write.
+            _ = self.websocket.start_send(cx, Message::Ping(Bytes::new()));
+            _ = self.poll_flush(cx);
+        }
+        Poll::Pending
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.is_closing {
+            true => Err(ProtocolError::SendAfterClosing.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The waker that a connection and its clock are polled with. It records that there is a reason to
+/// poll them.
+///
+/// A handler that also waits for something else, such as the updates of a room, polls its socket
+/// each time that it wakes up. Nine of ten times the reason is not the connection, and an attempt
+/// to read costs as much as the write that the handler was woken up for.
+#[derive(Debug)]
+pub(super) struct ConnectionWaker {
+    /// Something happened since this was last set to false.
+    pub(super) is_ready: AtomicBool,
+    /// The task that waits for a message.
+    pub(super) reader: AtomicWaker,
+    /// The task that waits for a write. Usually it is the same task, but the two halves of
+    /// `StreamExt::split` may be in different tasks.
+    pub(super) writer: AtomicWaker,
+}
+
+impl Default for ConnectionWaker {
+    fn default() -> Self {
+        // Nothing was polled yet.
+        let is_ready = AtomicBool::new(true);
+        Self { is_ready, reader: AtomicWaker::new(), writer: AtomicWaker::new() }
+    }
+}
+
+impl ArcWake for ConnectionWaker {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.is_ready.store(true, Ordering::Release);
+        this.reader.wake();
+        this.writer.wake();
+    }
+}

@@ -1,0 +1,328 @@
+//! The socket that a handler and a client use.
+//!
+//! ```text
+//! Socket = Keepalive  when: pings, timeouts, time slices
+//!        ⇄ WebSocket  what the bytes mean: tungstenite on a stream
+//!        ⇄ Incoming   how much at a time: large frames in pieces
+//!        ⇄ Stream     TCP, TLS or memory
+//! ```
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `mod` | [`Socket`]: receive and send messages |
+//! | `keepalive` | answers control frames, sends pings, notices a peer that no longer answers |
+//! | `pings` | the clock: when to send a ping, and when the pong is overdue |
+//! | `websocket` | tungstenite on an asynchronous stream |
+//! | `incoming` | the bytes from the peer, in small chunks |
+//! | `stream` | the one stream type below every socket |
+//! | `close` | which close code an error becomes, and a closing handshake whose code arrives |
+
+mod close;
+mod incoming;
+mod keepalive;
+mod pings;
+mod stream;
+mod websocket;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::task::waker_ref;
+use futures_util::{Sink, Stream as MessageStream};
+use parking_lot::Mutex;
+use tokio::io::duplex;
+use tokio::task::{coop, yield_now};
+use tungstenite::protocol::{CloseFrame, Role};
+use tungstenite::{Error, Message};
+
+use self::keepalive::{ConnectionWaker, Keepalive, Write};
+use self::websocket::WebSocket;
+use crate::fanout::Encoded;
+
+pub use self::close::CloseWith;
+pub(crate) use self::close::{close_frame, close_frame_for, handler_failed, shutdown_and_drain};
+#[cfg(feature = "client")]
+pub(crate) use self::pings::is_missed_pong;
+pub use self::stream::Io;
+pub(crate) use self::stream::Stream;
+
+/// How many messages are returned without a pause. Then the handler gets to what else it waits
+/// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task
+/// has used up tokio's budget of 128 steps, `select!` polls no branch to completion.
+const MESSAGES_PER_YIELD: u8 = 100;
+
+/// How many bytes a pair of sockets in memory holds in each direction.
+const MEMORY: usize = 64 << 10;
+
+/// How a socket keeps itself alive and what it accepts, with the names and the defaults of Python
+/// `websockets`.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The pause before each keepalive ping: 20 s. Zero turns pings off. Proxies disconnect a
+    /// connection that is idle for 60 s (nginx, AWS) or even 30 s.
+    pub ping_interval: Duration,
+    /// How long the pong may take: 20 s. Zero waits forever.
+    pub ping_timeout: Duration,
+    /// The largest message that is accepted, in bytes: 1 MiB.
+    pub max_size: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let twenty_seconds = Duration::from_secs(20);
+        Self { ping_interval: twenty_seconds, ping_timeout: twenty_seconds, max_size: 1 << 20 }
+    }
+}
+
+/// A WebSocket connection, on the server or on the client.
+///
+/// The socket answers pings and the peer's close frame, sends pings of its own, and notices when
+/// the peer no longer answers. It has no task of its own: it does this while you wait in
+/// [`recv`](Self::recv), in [`send`](Self::send), or in
+/// [`Subscriber::next`](crate::fanout::Subscriber::next). So pause by waiting in `recv` with a
+/// timeout, not in `sleep`.
+///
+/// It is also a `Stream` and a `Sink` of [`Message`]s, for code that needs one.
+#[derive(Debug)]
+pub struct Socket {
+    connection: Arc<Connection>,
+    messages_in_a_row: u8,
+}
+
+/// The part of a socket that the server keeps while the handler has the rest. With it the server
+/// sends the close frame of a shutdown, whatever the handler waits for.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    waker: Arc<ConnectionWaker>,
+    remote_address: Option<SocketAddr>,
+    keepalive: Mutex<Keepalive>,
+}
+
+impl Socket {
+    /// Wraps a stream on which the opening handshake is done. `unread` are the bytes that were
+    /// already read from the stream after that handshake.
+    ///
+    /// You rarely need this: [`Server`](crate::Server) and
+    /// [`Connect`](crate::client::Connect) make sockets, and [`pair`](Self::pair) makes two for a
+    /// test. It must be called in a tokio runtime.
+    pub fn new(stream: impl Io, unread: &[u8], role: Role, options: Options) -> Self {
+        Self::on(Stream::boxed(stream), unread, role, options, None)
+    }
+
+    /// Makes two sockets that are connected in memory: the server's and the client's. With them
+    /// you test a handler without a port, and on tokio's paused clock if you like.
+    ///
+    /// ```
+    /// use websockets::{Result, Socket};
+    ///
+    /// async fn hello(socket: &mut Socket) -> Result<()> {
+    ///     let Some(name) = socket.recv().await? else { return Ok(()) };
+    ///     socket.send(format!("Hello {name}!")).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// let (mut server, mut client) = Socket::pair();
+    /// client.send("Ada").await?;
+    /// hello(&mut server).await?;
+    /// assert_eq!(client.recv().await?, Some("Hello Ada!".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pair() -> (Self, Self) {
+        let (server, client) = duplex(MEMORY);
+        let options = Options::default();
+        (
+            Self::new(server, &[], Role::Server, options),
+            Self::new(client, &[], Role::Client, options),
+        )
+    }
+
+    pub(crate) fn on(
+        stream: Stream,
+        unread: &[u8],
+        role: Role,
+        options: Options,
+        remote_address: Option<SocketAddr>,
+    ) -> Self {
+        let Options { ping_interval, ping_timeout, max_size } = options;
+        let websocket = WebSocket::new(stream, unread, role, max_size);
+        let connection = Connection {
+            waker: Arc::default(),
+            remote_address,
+            keepalive: Mutex::new(Keepalive::new(websocket, ping_interval, ping_timeout)),
+        };
+        Self { connection: Arc::new(connection), messages_in_a_row: 0 }
+    }
+
+    /// Waits for the next text or binary message. Returns `None` after the closing handshake, and
+    /// when the server shuts down.
+    ///
+    /// No message is lost if this future is dropped, so it may stand in `select!`.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol, the connection was lost, or no pong arrived within
+    /// `ping_timeout` ([`Error::Io`] of kind [`TimedOut`](std::io::ErrorKind::TimedOut)). Any other
+    /// message that arrives after the ping is as good as the pong. Pass the error on with `?`: the
+    /// server then sends the close code that fits.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
+    }
+
+    /// Sends a message: a `String` or `&str` as text, bytes as a binary message. Waits until the
+    /// message is written to the network.
+    ///
+    /// If this future is dropped, the message was taken as a whole or not at all. A frame that is
+    /// written in part is completed before anything else is sent.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed or lost, or no pong arrived within `ping_timeout`.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.connection.poll_write(cx, Keepalive::poll_ready)).await?;
+        Pin::new(&mut *self).start_send(message)?;
+        poll_fn(|cx| self.poll_written(cx)).await
+    }
+
+    /// Sends frames that are encoded already. A server that sends the same message to many clients
+    /// encodes it once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub async fn send_encoded(&mut self, frames: Encoded) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_written(cx)).await?;
+        self.start_send_encoded(frames)?;
+        poll_fn(|cx| self.poll_written(cx)).await
+    }
+
+    /// The peer's close frame, once it has arrived; `Some(None)` if it has no code.
+    pub fn closed(&self) -> Option<Option<CloseFrame>> {
+        self.connection.closed()
+    }
+
+    /// How long the answer to the last ping took; `None` before the first answer.
+    pub fn latency(&self) -> Option<Duration> {
+        self.connection.keepalive.lock().latency()
+    }
+
+    /// The address of the peer. Behind a proxy that `--trusted-proxy` names, it is the address of
+    /// the client. `None` if the stream below has no address.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.connection.remote_address()
+    }
+
+    pub(crate) fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+
+    /// Takes whole frames. Everything that was sent before must be written already.
+    pub(crate) fn start_send_encoded(&mut self, frames: Encoded) -> Result<(), Error> {
+        self.connection.keepalive.lock().start_send_encoded(frames.into_bytes())
+    }
+
+    /// Waits until everything is written that was sent before.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_written(cx)
+    }
+}
+
+impl Connection {
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
+        self.remote_address
+    }
+
+    pub(crate) fn closed(&self) -> Option<Option<CloseFrame>> {
+        self.keepalive.lock().closed().map(|frame| frame.cloned())
+    }
+
+    fn poll_written(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, Keepalive::poll_flush)
+    }
+
+    /// Sends `frame`, unless either side has begun the closing handshake already.
+    fn start_closing(&self, frame: Option<CloseFrame>) {
+        let waker = waker_ref(&self.waker);
+        self.keepalive.lock().start_closing(&mut Context::from_waker(&waker), frame);
+        // A handler that waits for a message has to see the end.
+        waker.wake_by_ref();
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, write: Write) -> Poll<Result<(), Error>> {
+        let waker = waker_ref(&self.waker);
+        let mut keepalive = self.keepalive.lock();
+        let connection = &mut Context::from_waker(&waker);
+        if let Poll::Ready(written) = write(&mut keepalive, connection) {
+            return Poll::Ready(written);
+        }
+        self.waker.writer.register(cx.waker());
+        // Room may have appeared before the waker was registered, so this writes once more.
+        let written = keepalive.poll_write(connection, write);
+        // Whatever happened here, `poll_next` has to look at it again.
+        self.waker.is_ready.store(true, Ordering::Release);
+        written
+    }
+}
+
+impl MessageStream for Socket {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { connection, messages_in_a_row, .. } = self.get_mut();
+        if *messages_in_a_row == MESSAGES_PER_YIELD {
+            *messages_in_a_row = 0;
+            // Not `wake_by_ref`: a task that is always scheduled keeps the scheduler from checking
+            // which sockets and timers are ready.
+            return pin!(yield_now()).poll(cx).map(|()| None);
+        }
+        let waker = &connection.waker;
+        waker.reader.register(cx.waker());
+        if !waker.is_ready.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        // Several messages may arrive in one packet. Other tasks run in between.
+        let step = ready!(coop::poll_proceed(cx));
+        waker.is_ready.swap(false, Ordering::AcqRel);
+        let cx = waker_ref(waker);
+        let message = connection.keepalive.lock().poll_next(&mut Context::from_waker(&cx));
+        if message.is_ready() {
+            step.made_progress();
+            *messages_in_a_row += 1;
+            // There may be more.
+            waker.is_ready.store(true, Ordering::Release);
+        } else {
+            *messages_in_a_row = 0;
+        }
+        message
+    }
+}
+
+impl Sink<Message> for Socket {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_write(cx, Keepalive::poll_ready)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let Connection { waker, keepalive, .. } = &*self.connection;
+        keepalive.lock().start_send(&mut Context::from_waker(&waker_ref(waker)), message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_written(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.start_closing(None);
+        self.connection.poll_written(cx)
+    }
+}

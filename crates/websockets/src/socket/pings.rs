@@ -1,0 +1,122 @@
+//! The clock of a connection: when to send a ping, and when the pong is overdue.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+use tungstenite::Error;
+
+/// The clock of one connection.
+#[derive(Debug)]
+pub(super) struct PingClock {
+    /// The pause before each ping. Zero turns pings off.
+    interval: Duration,
+    /// How long the pong may take. Zero waits forever.
+    timeout: Duration,
+    /// Boxed because a `Sleep` must not move, and a handler may move its socket.
+    timer: Pin<Box<Sleep>>,
+    state: State,
+    latency: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// The timer runs until the next ping is due.
+    Idle,
+    /// The ping is due, but an earlier write is still blocked. The timer runs until the pong is
+    /// overdue, because a peer that reads nothing receives no ping either.
+    PingDue,
+    /// The ping was sent. The timer runs until the pong is overdue.
+    PingSent,
+    /// The ping was sent, and another message came before the pong, so the peer is alive. When the
+    /// timer has run, the next ping is due.
+    PeerAlive,
+}
+
+/// The event for which the timer has run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Alarm {
+    PingDue,
+    PongOverdue,
+}
+
+impl PingClock {
+    pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
+        let timer = Box::pin(sleep(interval));
+        Self { interval, timeout, timer, state: State::Idle, latency: None }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.interval = Duration::ZERO;
+    }
+
+    /// Waits for the next alarm. A pong stays overdue until it arrives.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Alarm> {
+        if self.interval.is_zero() {
+            return Poll::Pending;
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        if matches!(self.state, State::PingDue | State::PingSent) && !self.timeout.is_zero() {
+            return Poll::Ready(Alarm::PongOverdue);
+        }
+        self.state = State::PingDue;
+        self.restart(self.time_for_pong());
+        Poll::Ready(Alarm::PingDue)
+    }
+
+    /// How long the answer to the last ping took; `None` before the first answer.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    /// A pong arrived. The time that the timer has run is the latency. An unsolicited pong changes
+    /// nothing (RFC 6455, section 5.5.3).
+    pub(super) fn pong_received(&mut self) {
+        if matches!(self.state, State::PingSent | State::PeerAlive) {
+            let left = self.timer.deadline().saturating_duration_since(Instant::now());
+            self.latency = Some(self.time_for_pong().saturating_sub(left));
+            self.state = State::Idle;
+            self.restart(self.interval);
+        }
+    }
+
+    /// Another message arrived, which shows that the peer is alive.
+    pub(super) fn message_received(&mut self) {
+        if self.state == State::PingSent {
+            self.state = State::PeerAlive;
+        }
+    }
+
+    pub(super) fn is_ping_due(&self) -> bool {
+        self.state == State::PingDue
+    }
+
+    pub(super) fn ping_sent(&mut self) {
+        self.state = State::PingSent;
+    }
+
+    /// How long the timer runs after a ping.
+    fn time_for_pong(&self) -> Duration {
+        match self.timeout {
+            Duration::ZERO => self.interval,
+            timeout => timeout,
+        }
+    }
+
+    fn restart(&mut self, pause: Duration) {
+        self.timer.as_mut().reset(Instant::now() + pause);
+    }
+}
+
+/// The error when no pong arrived in time.
+pub(super) fn missed_pong() -> Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout").into()
+}
+
+/// Whether `error` is a missed pong. An error of the system, such as a TCP timeout, has a number.
+pub(crate) fn is_missed_pong(error: &Error) -> bool {
+    matches!(error, Error::Io(error)
+        if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none())
+}

@@ -1,0 +1,450 @@
+//! The fan-out by its public face: what subscribers are told, as frames that tungstenite reads.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use testing::soon;
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+use tungstenite::Message;
+use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use websockets::Socket;
+use websockets::fanout::{Encoded, Fanout, Frames, State, Subscriber};
+
+/// Tells newcomers how many there are, and what was said last.
+#[derive(Default)]
+struct Room {
+    subscribers: usize,
+    last: String,
+}
+
+impl State for Room {
+    fn snapshot(&self, frames: &mut Frames) {
+        frames.push(format!("{} here; {}", self.subscribers, self.last));
+    }
+
+    fn before_round(&mut self, subscribers: usize, frames: &mut Frames) {
+        if self.subscribers != subscribers {
+            self.subscribers = subscribers;
+            frames.push(format!("{subscribers} here"));
+        }
+    }
+}
+
+fn room() -> Arc<Fanout<Room>> {
+    Fanout::new(Room::default())
+}
+
+fn say(room: &Fanout<Room>, text: &str) {
+    room.change(|room, frames| {
+        frames.push(text);
+        room.last = text.to_owned();
+    });
+}
+
+/// What a client reads from, and where its pongs go.
+struct Pipe<'a>(&'a [u8]);
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read(to)
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, pong: &[u8]) -> io::Result<usize> {
+        Ok(pong.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads frames as a client does. Panics when one is torn.
+fn decode(frames: Encoded) -> Vec<Message> {
+    // One more than there are: a torn one shows itself in what follows it.
+    let mut end = Frames::default();
+    end.push(Message::Close(None));
+    let frames = [frames.into_bytes(), end.into_encoded().into_bytes()].concat();
+    let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+    let mut client = WebSocket::from_raw_socket(Pipe(&frames), Role::Client, Some(config));
+    let mut messages = Vec::new();
+    loop {
+        match client.read() {
+            Ok(Message::Close(_)) => return messages,
+            Ok(message) => messages.push(message),
+            Err(error) => panic!("a torn frame after {} messages: {error}", messages.len()),
+        }
+    }
+}
+
+async fn heard(user: &mut Subscriber<Room>) -> Vec<Message> {
+    decode(soon("news", user.recv()).await)
+}
+
+async fn join(room: &Arc<Fanout<Room>>, present: &str) -> Subscriber<Room> {
+    let mut user = room.subscribe();
+    assert_eq!(heard(&mut user).await, [Message::text(present)]);
+    user
+}
+
+#[tokio::test]
+async fn messages_of_every_length_and_kind_arrive_whole_and_in_order() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    let lengths = [0, 1, 124, 125, 126, 127, 128, 255, 256, 16_383, 16_384, 65_535, 65_536, 70_000];
+    let mut said = Vec::new();
+    for length in lengths.into_iter().chain(lengths.into_iter().rev()) {
+        said.push(Message::text("é".repeat(length / 2) + &"x".repeat(length % 2)));
+        said.push(Message::binary(vec![0x81; length]));
+    }
+    said.push(Message::Ping(Bytes::from_static(b"ping")));
+    room.change(|_, frames| said.iter().cloned().for_each(|message| frames.push(message)));
+    let mut heard_ = Vec::new();
+    while heard_.len() < said.len() {
+        heard_.extend(heard(&mut user).await);
+    }
+    assert!(heard_ == said, "the messages differ");
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_until_the_next() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    say(&room, &"x".repeat(3 << 20));
+    assert_eq!(heard(&mut user).await, [Message::text("x".repeat(3 << 20))]);
+    say(&room, "short");
+    assert_eq!(heard(&mut user).await, [Message::text("short")]);
+    // Who was away in the meantime finds neither of them cut in two.
+    let mut late = join(&room, "2 here; short").await;
+    say(&room, &"y".repeat(2 << 20));
+    say(&room, "last");
+    assert_eq!(heard(&mut late).await, [Message::text("2 here; last")]);
+}
+
+#[tokio::test]
+async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
+    let room = room();
+    let mut slow = join(&room, "1 here; ").await;
+    // 131 bytes a frame: more than 1 MiB in all.
+    for n in 0..10_000 {
+        say(&room, &format!("{n:0>127}"));
+    }
+    let newest = format!("{:0>127}", 9_999);
+    assert_eq!(heard(&mut slow).await, [Message::text(format!("1 here; {newest}"))]);
+    say(&room, "next");
+    assert_eq!(heard(&mut slow).await, [Message::text("next")]);
+}
+
+#[tokio::test]
+async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at_once() {
+    let room = room();
+    let mut slow = join(&room, "1 here; ").await;
+    for n in 0..5_000 {
+        say(&room, &format!("{n:0>127}"));
+    }
+    let mut next = 0;
+    while next < 5_000 {
+        let frames = soon("news", slow.recv()).await;
+        assert!(frames.len() <= 16 << 10, "{} bytes at once", frames.len());
+        for message in decode(frames) {
+            assert_eq!(message, Message::text(format!("{next:0>127}")));
+            next += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_in_the_first_number_it_hears_however_many_come_and_go() {
+    let room = room();
+    let mut newcomer = room.subscribe();
+    assert!(newcomer.recv().now_or_never().is_none(), "the round comes first");
+    yield_now().await;
+    let others: Vec<_> = (0..100).map(|_| room.subscribe()).collect();
+    let Some(present) = newcomer.recv().now_or_never() else { panic!("it was not let in") };
+    assert_eq!(decode(present), [Message::text("1 here; ")]);
+    drop(others);
+    say(&room, "hello");
+    let told = heard(&mut newcomer).await;
+    assert!(told.contains(&Message::text("hello")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_thousand_who_come_at_once_are_one_message_to_who_was_there() {
+    let room = room();
+    let mut first = join(&room, "1 here; ").await;
+    let crowd: Vec<_> = (0..1000).map(|_| room.subscribe()).collect();
+    assert_eq!(heard(&mut first).await, [Message::text("1001 here")]);
+    drop(crowd);
+    assert_eq!(heard(&mut first).await, [Message::text("1 here")]);
+}
+
+#[tokio::test]
+async fn who_comes_back_is_greeted_with_what_it_asks_for_and_misses_nothing_after_it() {
+    let room = room();
+    say(&room, "before");
+    let (mut user, greeting) = room.subscribe_with(|room, frames| frames.push(&*room.last));
+    say(&room, "after");
+    assert_eq!(decode(greeting), [Message::text("before")]);
+    let mut told = heard(&mut user).await;
+    while !told.contains(&Message::text("1 here")) {
+        told.extend(heard(&mut user).await);
+    }
+    assert_eq!(told, [Message::text("after"), Message::text("1 here")]);
+}
+
+#[tokio::test]
+async fn all_that_was_said_before_a_round_is_one_write() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    for n in 0..64 {
+        say(&room, &n.to_string());
+    }
+    assert_eq!(heard(&mut user).await.len(), 64);
+}
+
+#[tokio::test]
+async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let rooms: Vec<_> = (0..10).map(|_| room()).collect();
+    let user = rooms[0].subscribe();
+    assert_eq!(tasks(), before + 10);
+    drop(rooms);
+    let fewer_than = async |limit| {
+        while tasks() > limit {
+            yield_now().await;
+        }
+    };
+    soon("nine of them to end", fewer_than(before + 1)).await;
+    drop(user);
+    soon("the last to end", fewer_than(before)).await;
+}
+
+#[tokio::test]
+async fn a_watch_reports_when_the_last_who_was_there_has_been_sent_a_message() {
+    let room = room();
+    let reports = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&reports);
+    room.measure_delivery(move |_| _ = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let reports = || reports.load(std::sync::atomic::Ordering::Relaxed);
+    let [mut quick, mut slow, mut leaving] = [(); 3].map(|()| room.subscribe());
+    for subscriber in [&mut quick, &mut slow, &mut leaving] {
+        soon("the present", subscriber.recv()).await;
+    }
+    say(&room, "one");
+    soon("one", quick.recv()).await;
+    soon("one", slow.recv()).await;
+    // To be given it is not to have sent it: that is who asks for more.
+    assert!(quick.recv().now_or_never().is_none());
+    assert_eq!(reports(), 0);
+    assert!(slow.recv().now_or_never().is_none());
+    assert_eq!(reports(), 0);
+    let mut late = room.subscribe();
+    drop(leaving);
+    assert_eq!(reports(), 1, "who has gone is not waited for, nor who came later");
+    say(&room, "two");
+    for subscriber in [&mut quick, &mut slow, &mut late] {
+        soon("two", subscriber.recv()).await;
+        assert!(subscriber.recv().now_or_never().is_none_or(|rest| !rest.is_empty()));
+    }
+    soon("the report", async {
+        while reports() < 2 {
+            for subscriber in [&mut quick, &mut slow, &mut late] {
+                _ = subscriber.recv().now_or_never();
+            }
+            yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscriber_wakes_whichever_task_polled_it_last() {
+    let rooms: Vec<_> = (0..3).map(|_| room()).collect();
+    let mut users = Vec::new();
+    for room in &rooms {
+        users.push(join(room, "1 here; ").await);
+    }
+    // Each time, `select!` drops the set of futures and the wakers that they were polled with.
+    for n in 0..10 {
+        let update = tokio::select! {
+            Some(update) = async {
+                users.iter_mut().map(Subscriber::recv).collect::<FuturesUnordered<_>>().next().await
+            } => update,
+            () = async {
+                yield_now().await;
+                say(&rooms[n % 3], &n.to_string());
+                std::future::pending().await
+            } => unreachable!(),
+        };
+        assert_eq!(decode(update), [Message::text(n.to_string())]);
+    }
+}
+
+#[tokio::test]
+async fn next_sends_the_snapshot_before_it_returns_a_message() {
+    let room = room();
+    let (mut server, mut client) = Socket::pair();
+    client.send("first").await.unwrap();
+    let mut user = room.subscribe();
+    let received = user.next(&mut server).await.unwrap();
+    assert_eq!(received, Some(Message::text("first")));
+    assert_eq!(client.recv().await.unwrap(), Some(Message::text("1 here; ")));
+}
+
+#[tokio::test]
+async fn next_sends_updates_while_it_waits() {
+    let room = room();
+    let (mut server, mut client) = Socket::pair();
+    let handler = tokio::spawn({
+        let mut user = room.subscribe();
+        async move { user.next(&mut server).await.unwrap() }
+    });
+    assert_eq!(client.recv().await.unwrap(), Some(Message::text("1 here; ")));
+    say(&room, "news");
+    assert_eq!(client.recv().await.unwrap(), Some(Message::text("news")));
+    client.send("done").await.unwrap();
+    assert_eq!(handler.await.unwrap(), Some(Message::text("done")));
+}
+
+#[tokio::test]
+async fn next_loses_no_update_when_it_is_dropped() {
+    let room = room();
+    let (mut server, mut client) = Socket::pair();
+    let mut user = join(&room, "1 here; ").await;
+    let sender = async {
+        for n in 0..500 {
+            // More than the connection holds, so that most calls are dropped while they write.
+            say(&room, &format!("{n:0>1000}"));
+            for _ in 0..3 {
+                tokio::select! {
+                    biased;
+                    message = user.next(&mut server) => panic!("{message:?}"),
+                    () = yield_now() => {}
+                }
+            }
+        }
+        user.next(&mut server).await
+    };
+    let receiver = async {
+        let mut next = 0;
+        while next < 500 {
+            let message = client.recv().await.unwrap().unwrap();
+            assert_eq!(message, Message::text(format!("{next:0>1000}")));
+            next += 1;
+        }
+    };
+    tokio::select! {
+        () = soon("every update", receiver) => {}
+        message = sender => panic!("{message:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_change_leaves_no_message_on_the_tape() {
+    let room = room();
+    let mut user = join(&room, "1 here; ").await;
+    let change = || {
+        room.change(|_, frames| {
+            frames.push("half of it");
+            panic!("in the middle");
+        })
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).unwrap_err();
+    say(&room, "whole");
+    assert_eq!(heard(&mut user).await, [Message::text("whole")]);
+}
+
+/// Panics where it is told to.
+#[derive(Default)]
+struct Fragile {
+    in_snapshot: bool,
+    in_before_round: bool,
+}
+
+impl State for Fragile {
+    fn snapshot(&self, frames: &mut Frames) {
+        frames.push("half of a snapshot");
+        assert!(!self.in_snapshot, "in snapshot");
+    }
+
+    fn before_round(&mut self, _: usize, frames: &mut Frames) {
+        if std::mem::take(&mut self.in_before_round) {
+            frames.push("half of a round");
+            panic!("in before_round");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_before_round_stops_no_update() {
+    let fragile = Fanout::new(Fragile::default());
+    let mut user = fragile.subscribe();
+    soon("the snapshot", user.recv()).await;
+    fragile.change(|state, frames| {
+        state.in_before_round = true;
+        frames.push("before");
+    });
+    assert_eq!(decode(soon("an update", user.recv()).await), [Message::text("before")]);
+    fragile.change(|_, frames| frames.push("after"));
+    assert_eq!(decode(soon("an update", user.recv()).await), [Message::text("after")]);
+}
+
+#[tokio::test]
+async fn a_panic_in_snapshot_ends_only_its_own_subscriber() {
+    let fragile = Fanout::new(Fragile::default());
+    let mut user = fragile.subscribe();
+    soon("the snapshot", user.recv()).await;
+    fragile.change(|state, _| state.in_snapshot = true);
+    let mut late = fragile.subscribe();
+    let panicked = tokio::spawn(async move { late.recv().await }).await;
+    assert!(panicked.unwrap_err().is_panic());
+    assert_eq!(fragile.subscribers(), 1);
+    fragile.change(|_, frames| frames.push("after"));
+    assert_eq!(decode(soon("an update", user.recv()).await), [Message::text("after")]);
+}
+
+#[tokio::test]
+async fn a_delivery_report_may_panic_while_a_panic_drops_the_subscriber() {
+    let room = room();
+    room.measure_delivery(|_| panic!("in the report"));
+    let mut quick = join(&room, "1 here; ").await;
+    let mut panicking = room.subscribe();
+    soon("the snapshot", panicking.recv()).await;
+    say(&room, "news");
+    heard(&mut quick).await;
+    let panicked = tokio::spawn(async move {
+        // The last subscriber that has not received the message leaves by a panic.
+        let _panicking = panicking;
+        panic!("in the handler");
+    });
+    _ = quick.recv().now_or_never();
+    assert!(panicked.await.unwrap_err().is_panic());
+    say(&room, "more");
+    soon("an update", quick.recv()).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
+    use testing::memory::resident_kib;
+    let before = resident_kib(std::process::id());
+    let rooms: Vec<_> = (0..10_000).map(|_| room()).collect();
+    // Each was used, and was told 100 KB that nobody received.
+    for room in &rooms {
+        drop(room.subscribe());
+        for _ in 0..100 {
+            say(room, &"x".repeat(1000));
+        }
+        yield_now().await;
+    }
+    let cost = resident_kib(std::process::id()) - before;
+    println!("{cost} KiB");
+    assert!(cost < 20 << 10, "{cost} KiB");
+    assert_eq!(rooms[0].subscribers(), 0);
+}

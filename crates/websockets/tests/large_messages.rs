@@ -1,0 +1,101 @@
+//! What large messages, and claims of large messages, cost a server.
+
+#![cfg(target_os = "linux")]
+
+use testing::memory::resident_kib;
+use testing::{Peer, Program, Raw};
+use tokio::process::Command;
+use tungstenite::Message;
+
+/// An echo server, started by `sh` after `limits`.
+async fn echo(limits: &str, flags: &[&str]) -> Program {
+    // `cargo test` builds the examples beside the tests.
+    let deps = std::env::current_exe().unwrap();
+    let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
+    assert!(echo.exists(), "build it: cargo build -p websockets --example echo");
+    let mut sh = Command::new("sh");
+    sh.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), echo.to_str().unwrap()]);
+    sh.args(["localhost:0", "--ping-interval", "0"]).args(flags);
+    // What is freed goes back to the system, so that what is resident is what is held.
+    sh.envs([("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_ARENA_MAX", "1")]);
+    Program::start_command(&mut sh).await
+}
+
+/// How much more memory each of a hundred clients costs after `talk`, in KiB.
+async fn cost_of(talk: impl AsyncFn(&mut Peer)) -> u64 {
+    const CLIENTS: u64 = 100;
+    let server = echo("", &[]).await;
+    let mut peers = Vec::new();
+    for _ in 0..CLIENTS {
+        peers.push(Peer::connect(&server.url()).await);
+    }
+    for peer in &mut peers {
+        peer.send("small").await;
+        peer.message().await;
+    }
+    let before = resident_kib(server.pid());
+    for peer in &mut peers {
+        talk(peer).await;
+    }
+    let cost = resident_kib(server.pid()).saturating_sub(before) / CLIENTS;
+    println!("{cost} KiB a client");
+    // They are all still there.
+    for peer in &mut peers {
+        peer.send("small").await;
+        peer.message().await;
+    }
+    cost
+}
+
+#[tokio::test]
+async fn after_a_large_message_an_idle_connection_is_small_again() {
+    let large = Message::binary(vec![7; 1 << 20]);
+    let cost = cost_of(async |peer| {
+        peer.send(large.clone()).await;
+        assert_eq!(peer.message().await, large);
+    });
+    assert!(cost.await < 32);
+}
+
+#[tokio::test]
+async fn after_a_large_message_with_pings_in_between_an_idle_connection_is_small_again() {
+    let cost = cost_of(async |peer| {
+        peer.feed(Message::Ping("?".into())).await;
+        peer.send("x".repeat(1 << 20)).await;
+        assert_eq!(peer.message().await, Message::Pong("?".into()));
+        assert!(peer.message().await.is_text());
+    });
+    assert!(cost.await < 32);
+}
+
+#[tokio::test]
+async fn what_is_claimed_is_not_allocated_before_it_comes() {
+    // Twice what a single claim would take.
+    let server = echo("ulimit -v 2000000;", &["--max-size", "1073741824"]).await;
+    let mut claims = Vec::new();
+    for first in [0x81, 0x82, 0x01, 0x02].repeat(10) {
+        let mut raw = Raw::open(server.address).await;
+        raw.write([first, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4]).await;
+        raw.write([5; 1000]).await;
+        claims.push(raw);
+    }
+    let mut peer = Peer::connect(&server.url()).await;
+    peer.send("Ada").await;
+    assert_eq!(peer.text().await, "Ada");
+    assert!(resident_kib(server.pid()) < 64 << 10);
+    drop(claims);
+}
+
+#[tokio::test]
+async fn a_claim_over_max_size_is_refused_before_a_byte_of_it_comes() {
+    let server = echo("", &["--max-size", "1000"]).await;
+    for claim in [&[0x82, 0xfe, 3, 0xe9][..], &[0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0]] {
+        let mut raw = Raw::open(server.address).await;
+        raw.write([claim, &[1, 2, 3, 4]].concat()).await;
+        assert_eq!(raw.close_code().await, Some(1009));
+    }
+    // A message of just that size is none of them, whole or in two.
+    let mut peer = Peer::connect(&server.url()).await;
+    peer.send("x".repeat(1000)).await;
+    assert_eq!(peer.text().await.len(), 1000);
+}

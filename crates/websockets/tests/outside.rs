@@ -1,0 +1,76 @@
+//! `websockets` outside its workspace: a program that depends on it by path, with messages, flags
+//! and a page of its own, is built as any user would build it, and greets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testing::{Peer, Program, http, run};
+use tokio::process::Command;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+/// Kept from one run to the next, so that only the first builds everything.
+const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/outside");
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, to).unwrap();
+        }
+    }
+}
+
+/// Builds the program somewhere else; returns the folder of what was built.
+async fn build() -> PathBuf {
+    let place = std::env::temp_dir().join(format!("outside-{}", std::process::id()));
+    copy(&Path::new(HERE).join("tests/outside"), &place);
+    let manifest = fs::read_to_string(place.join("Cargo.toml")).unwrap();
+    // A string of TOML without escapes, for the backslashes of Windows.
+    let manifest = manifest.replace("\"WEBSOCKETS\"", &format!("'{HERE}'"));
+    fs::write(place.join("Cargo.toml"), manifest).unwrap();
+    // The same versions as here: they are on this machine already.
+    fs::copy(Path::new(HERE).join("../../Cargo.lock"), place.join("Cargo.lock")).unwrap();
+    let cargo = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline", "--bins"])
+        .current_dir(&place)
+        .env("CARGO_TARGET_DIR", TARGET)
+        .env_remove("RUSTFLAGS")
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&cargo.stderr);
+    assert!(cargo.status.success() && said.is_empty(), "{said}");
+    fs::remove_dir_all(place).unwrap();
+    Path::new(TARGET).join("debug")
+}
+
+#[tokio::test]
+async fn a_program_outside_the_workspace_builds_and_greets() {
+    let built = build().await;
+    let built = |name| format!("{}{}", built.join(name).display(), std::env::consts::EXE_SUFFIX);
+
+    let mut server = Program::start(&built("outside"), &["--greeting", "Hei"]).await;
+    let mut peer = Peer::connect(&format!("{}/sauna", server.url())).await;
+    peer.send(r#"{"name": "Väinö"}"#).await;
+    assert_eq!(peer.text().await, r#"{"text":"Hei, Väinö!","room":"/sauna"}"#);
+    peer.send("what?").await;
+    assert_eq!(peer.closed().await, (1003, "send {\"name\": …}".into()));
+    let page = http(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(page.ends_with("\r\n\r\n<p>Hei</p>"), "{page}");
+    server.line_with("open http://localhost:").await;
+
+    // The program's own flags and its own words, among those of every server.
+    let help = run(&built("outside"), &["--help"], "").await;
+    let help = String::from_utf8(help.stdout).unwrap();
+    for text in ["Greets in any language", "--greeting <GREETING>", "--max-size", "[ADDRESS]"] {
+        assert!(help.contains(text), "{text} is not in {help}");
+    }
+    assert!(!help.contains("The settings of a server"), "{help}");
+
+    let server = Program::start(&built("plain"), &[]).await;
+    assert_eq!(Peer::connect(&server.url()).await.text().await, "hello");
+}
