@@ -156,7 +156,7 @@ async fn a_redirect_away_from_encryption_is_not_followed() {
     let (output, ()) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
     let said = String::from_utf8(output.stderr).unwrap();
     let says =
-        format!("{url} redirects to ws://localhost:1/there, which is not encrypted; it is not");
+        format!("{url} redirects to ws://localhost:1/there, which is not encrypted; connect");
     assert!(said.starts_with(&says), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -70,7 +70,7 @@ async fn plain_http_on_the_tls_port_gets_a_sentence() {
     for request in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", HANDSHAKE] {
         let answer = http(server.address, request).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nThis port speaks TLS; use https:// or wss://.\n"));
+        assert!(answer.ends_with("\r\n\r\nThis port requires TLS; use https:// or wss://.\n"));
     }
     server.logged("plain HTTP on the TLS port").await;
 }

@@ -38,7 +38,7 @@ async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
     let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-heartbeat", "0.0005"];
     let output = run(EXE, &args, "").await;
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("give 0.1 seconds or more"), "{said}");
+    assert!(said.contains("use 0.1 seconds or more"), "{said}");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_prefix_that_is_empty_or_has_a_brace_is_refused_in_a_sentence() {
         let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-prefix", prefix];
         let output = run(EXE, &args, "").await;
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("give a name without braces"), "{prefix:?}: {said}");
+        assert!(said.contains("use a name without braces"), "{prefix:?}: {said}");
     }
 }
 

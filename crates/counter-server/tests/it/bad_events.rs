@@ -74,7 +74,7 @@ async fn the_log_names_the_client_behind_a_trusted_proxy() {
     let mut raw = Raw::connect(server.address).await;
     let forwarded = HANDSHAKE.replace("Host:", "X-Forwarded-For: 192.0.2.7\r\nHost:");
     raw.write([forwarded.as_bytes(), &frame(0x81, "junk")].concat()).await;
-    server.logged("refused: an event is a JSON object").await;
+    server.logged("rejected: an event is a JSON object").await;
     server.logged("peer=192.0.2.7:0").await;
 }
 

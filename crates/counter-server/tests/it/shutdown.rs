@@ -11,7 +11,7 @@ use crate::observer::{Observer, PLUS};
 use crate::start;
 
 /// The close frame with 1001, as it goes over the wire.
-const FAREWELL: &[u8] = b"\x88\x17\x03\xe9the server shuts down";
+const FAREWELL: &[u8] = b"\x88\x19\x03\xe9server is shutting down";
 
 /// Connects and asks to be let in, and leaves the answer for later.
 async fn knock(address: SocketAddr) -> TcpStream {

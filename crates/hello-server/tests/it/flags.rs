@@ -30,14 +30,14 @@ async fn help_explains_each_flag_with_its_default() {
 #[tokio::test]
 async fn a_flag_that_makes_no_sense_is_refused_with_what_to_give() {
     for (args, says) in [
-        (["--ping-interval", "-1"], "give seconds from 0 to a year"),
-        (["--ping-timeout", "NaN"], "give seconds from 0 to a year"),
-        (["--close-timeout", "1e300"], "give seconds from 0 to a year"),
-        (["--open-timeout", "soon"], "give seconds, for example 20 or 0.5"),
-        (["--open-timeout", "0"], "give more than 0 seconds"),
-        (["--max-size", "1MB"], "give a number of bytes from 0 to 1073741824"),
-        (["--max-size", "1000000000000"], "give a number of bytes from 0 to 1073741824"),
-        (["--max-size", "99999999999999999999"], "give a number of bytes from 0 to 1073741824"),
+        (["--ping-interval", "-1"], "use a number of seconds from 0 to a year"),
+        (["--ping-timeout", "NaN"], "use a number of seconds from 0 to a year"),
+        (["--close-timeout", "1e300"], "use a number of seconds from 0 to a year"),
+        (["--open-timeout", "soon"], "use a number of seconds, for example 20 or 0.5"),
+        (["--open-timeout", "0"], "use more than 0 seconds"),
+        (["--max-size", "1MB"], "use a number of bytes from 0 to 1073741824"),
+        (["--max-size", "1000000000000"], "use a number of bytes from 0 to 1073741824"),
+        (["--max-size", "99999999999999999999"], "use a number of bytes from 0 to 1073741824"),
     ] {
         let output = run(EXE, &args.map(|arg| arg), "").await;
         assert!(!output.status.success());

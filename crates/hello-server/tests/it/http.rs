@@ -135,7 +135,7 @@ async fn what_is_no_http_at_all_is_answered_or_logged() {
     let mut tls = Raw::connect(server.address).await;
     tls.write([22, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await;
     assert_eq!(tls.rest().await, b"");
-    server.logged("a TLS hello on a plain port").await;
+    server.logged("a TLS client on a plain port").await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ async fn a_binary_name_is_refused_with_1003() {
     let server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     peer.send(Message::Binary(Bytes::from_static(b"Ada"))).await;
-    assert_eq!(peer.closed().await, (1003, "a name is text".into()));
+    assert_eq!(peer.closed().await, (1003, "a name must be text".into()));
 }
 
 #[tokio::test]

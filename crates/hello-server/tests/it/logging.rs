@@ -31,11 +31,11 @@ async fn each_fault_of_a_peer_is_one_line_that_names_it_and_quotes_nothing() {
         (frame(0x81, "secret".repeat(200)), "closed with 1009"),
     ];
     let requests = [
-        ("secret\r\n\r\n".to_owned(), "not a request"),
-        (format!("GET /secret HTTP/1.1\r\nX: {}", "secret".repeat(9000)), "not a request"),
-        (HANDSHAKE.replace("AAAA", "secret"), "no WebSocket: 400"),
-        (HANDSHAKE.replace("Version: 13", "Version: secret"), "no WebSocket: 426"),
-        ("\x16\x03\x01secret".to_owned(), "a TLS hello on a plain port"),
+        ("secret\r\n\r\n".to_owned(), "bad HTTP request: "),
+        (format!("GET /secret HTTP/1.1\r\nX: {}", "secret".repeat(9000)), "bad HTTP request: "),
+        (HANDSHAKE.replace("AAAA", "secret"), "WebSocket request rejected: 400"),
+        (HANDSHAKE.replace("Version: 13", "Version: secret"), "WebSocket request rejected: 426"),
+        ("\x16\x03\x01secret".to_owned(), "a TLS client on a plain port"),
         ("GET /secret HTTP/1.1\r\n".to_owned(), "no complete handshake"),
     ];
     let mut expected = Vec::new();
@@ -91,7 +91,7 @@ async fn an_origin_is_shown_escaped_and_cut_to_a_length_that_origins_have() {
     assert!(http(server.address, &foreign(&long)).await.starts_with("HTTP/1.1 403 "));
     // What would move the cursor is no header at all.
     assert!(http(server.address, &foreign("\u{1b}[2J")).await.starts_with("HTTP/1.1 400 "));
-    server.logged("not a request that can be answered").await;
+    server.logged("bad HTTP request: ").await;
 
     let log = server.log_of(3).await;
     let escaped =
@@ -147,7 +147,7 @@ async fn colours_are_for_terminals_and_for_who_wants_them() {
         command.arg("localhost:0").env_remove("NO_COLOR").envs(variables.iter().copied());
         let server = Program::start_command(&mut command).await;
         http(server.address, "junk\r\n\r\n").await;
-        server.logged("not a request").await;
+        server.logged("bad HTTP request: ").await;
         assert_eq!(server.log().contains('\u{1b}'), is_coloured, "{variables:?}");
     }
 }
@@ -174,7 +174,7 @@ async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
         let line = server.line_with("open ").await;
         assert!(!line.contains('\u{1b}'));
         let logged = server.line().await.unwrap();
-        assert!(logged.contains("not a request"), "{logged}");
+        assert!(logged.contains("bad HTTP request: "), "{logged}");
         assert_eq!(logged.contains('\u{1b}'), is_coloured, "{variables:?}: {logged:?}");
     }
 }

@@ -141,7 +141,7 @@ async fn who_is_refused_is_told_the_flag_that_would_let_it_in_and_so_is_the_log(
     for origin in ["https://shop.example:8443", "null", "http://192.0.2.7:1", "app://mine"] {
         let flag = format!("--allow-origin {origin}");
         let answer = answer(&server, "localhost", origin).await;
-        assert!(answer.contains(&format!("may not connect; {flag} lets them in.\n")), "{answer}");
+        assert!(answer.contains(&format!("may not connect; {flag} allows them.\n")), "{answer}");
         server.logged(&flag).await;
         // It does.
         let allowing = start(&["--allow-origin", origin]).await;
@@ -157,10 +157,10 @@ async fn who_is_refused_is_told_the_flag_that_would_let_it_in_and_so_is_the_log(
 #[tokio::test]
 async fn an_origin_that_no_browser_sends_is_refused_at_the_start_with_what_to_give() {
     for (origin, says) in [
-        ("https://example.com/", "give https://example.com\n"),
-        ("https://example.com/chat?room=1", "give https://example.com\n"),
-        ("https://example.com:443", "give https://example.com\n"),
-        ("http://example.com:80/", "give http://example.com\n"),
+        ("https://example.com/", "did you mean https://example.com?\n"),
+        ("https://example.com/chat?room=1", "did you mean https://example.com?\n"),
+        ("https://example.com:443", "did you mean https://example.com?\n"),
+        ("http://example.com:80/", "did you mean http://example.com?\n"),
         ("example.com", "as in https://example.com\n"),
         ("*", "as in https://example.com\n"),
         ("https://", "as in https://example.com\n"),
@@ -171,7 +171,7 @@ async fn an_origin_that_no_browser_sends_is_refused_at_the_start_with_what_to_gi
         let output = run(EXE, &["localhost:0", "--allow-origin", origin], "").await;
         assert!(!output.status.success(), "{origin}");
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(stderr.contains("no browser sends this; ") && stderr.contains(says), "{stderr}");
+        assert!(stderr.contains("invalid origin; ") && stderr.contains(says), "{stderr}");
     }
     for origin in ["https://example.com:8443", "http://[::1]:3", "null", "", "moz-extension://a-b"]
     {

@@ -141,7 +141,7 @@ async fn the_log_names_the_client_behind_a_trusted_proxy_and_believes_nobody_els
 
     let server = start(&["--trusted-proxy", "127.0.0.1", "--trusted-proxy", "::1"]).await;
     http(server.address, &foreign("192.0.2.7")).await;
-    server.logged("connection{peer=192.0.2.7:0}: no WebSocket: 403").await;
+    server.logged("connection{peer=192.0.2.7:0}: WebSocket request rejected: 403").await;
     let mut raw = Raw::connect(server.address).await;
     raw.write([forwarded("192.0.2.8").as_bytes(), &fault].concat()).await;
     server.logged("connection{peer=192.0.2.8:0}: closed with 1002").await;
@@ -156,5 +156,5 @@ async fn the_log_names_the_client_behind_a_trusted_proxy_and_believes_nobody_els
 async fn a_trusted_proxy_is_named_by_its_address() {
     let output = testing::run(EXE, &["--trusted-proxy", "proxy.example"], "").await;
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("give an address, for example 127.0.0.1 or ::1"), "{stderr}");
+    assert!(stderr.contains("use an IP address, for example 127.0.0.1 or ::1"), "{stderr}");
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt;
 use tracing::info;
 use tungstenite::http::uri::Authority;
-use tungstenite::http::{HeaderMap, Method, StatusCode, Version, header};
+use tungstenite::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 
 use super::headers::{lists, set};
 use super::limits::Rejection;
@@ -28,6 +28,10 @@ pub(super) async fn answer(
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, text);
         set(&mut response, header::ALLOW, "GET, HEAD");
         return response;
+    }
+    if !is_path(request.uri()) {
+        let text = "The request target must be a path, for example /.";
+        return respond(StatusCode::BAD_REQUEST, text);
     }
     if lists(request.headers(), header::UPGRADE, "websocket") {
         return upgrade(request, has_body, server, rejection).await;
@@ -98,6 +102,11 @@ fn has_one_host(request: &Request) -> bool {
         (None, _) => request.version() < Version::HTTP_11,
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Whether the target is a path, alone or after `http://host` (RFC 9112, section 3.2).
+fn is_path(target: &Uri) -> bool {
+    target.path().starts_with('/') && (target.scheme().is_some() || target.authority().is_none())
 }
 
 fn rejected(rejection: Rejection) -> Response {

@@ -112,7 +112,7 @@ pub fn parse_with_default_address<P: Parser>(address: &'static str) -> P {
     let mut command = P::command();
     // The documentation of `Flags` is for readers of its code. A program's own stays.
     if command.get_about() == Flags::command().get_about() {
-        command = command.about(None::<&str>);
+        command = command.about(None::<&str>).long_about(None::<&str>);
     }
     let command = command
         // Narrower, and the longest flag would push every explanation to a line of its own.

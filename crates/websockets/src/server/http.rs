@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use httparse::{EMPTY_HEADER, Error as ParseError, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::info;
-use tungstenite::http::{self, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use tungstenite::http::{self, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::Response;
 use super::headers::set;
@@ -95,10 +95,6 @@ fn parse(buffer: &[u8]) -> Result<Option<Head>, Invalid> {
     *head.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     *head.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| INVALID)?;
     *head.uri_mut() = path.parse().map_err(|_| INVALID)?;
-    if !is_path(head.uri()) {
-        let text = "The request target must be a path, for example /.";
-        return Err((StatusCode::BAD_REQUEST, text));
-    }
     for field in &*parsed.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| INVALID)?;
         let value = HeaderValue::from_bytes(field.value).map_err(|_| INVALID)?;
@@ -106,11 +102,6 @@ fn parse(buffer: &[u8]) -> Result<Option<Head>, Invalid> {
     }
     let has_body = has_body(head.headers())?;
     Ok(Some((length, head, has_body)))
-}
-
-/// Whether the target is a path, alone or after `http://host` (RFC 9112, section 3.2).
-fn is_path(target: &Uri) -> bool {
-    target.path().starts_with('/') && (target.scheme().is_some() || target.authority().is_none())
 }
 
 pub(super) fn has_body(headers: &http::HeaderMap) -> Result<bool, Invalid> {

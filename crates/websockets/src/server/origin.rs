@@ -96,8 +96,10 @@ pub(super) fn parse(origin: &str) -> Result<String, String> {
         format!("{scheme}://{}", authority.strip_suffix(own).unwrap_or(authority))
     });
     let meant = meant.filter(|meant| parts(meant).is_some());
-    let meant = meant.as_deref().unwrap_or("https://example.com");
-    Err(format!("invalid origin; did you mean {meant}?"))
+    Err(match meant {
+        Some(meant) => format!("invalid origin; did you mean {meant}?"),
+        None => "invalid origin; use scheme, host and port, as in https://example.com".to_owned(),
+    })
 }
 
 /// The flag that allows this page, if its origin is valid. It is safe to paste into a shell.

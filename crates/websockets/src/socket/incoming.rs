@@ -107,7 +107,8 @@ impl Incoming {
             self.is_fragmented = !header.is_final;
         }
         if length <= FRAGMENT || length > max_size {
-            self.chunk_left = cursor.position() + length;
+            // The peer may announce the largest number there is.
+            self.chunk_left = cursor.position().saturating_add(length);
             return true;
         }
         // Not `advance`: an empty `Bytes` from `split_to` owns no memory.
