@@ -49,7 +49,8 @@ impl Program {
         let (scheme, address) = url.and_then(|url| url.split_once("://")).unwrap_or_else(|| {
             panic!("no listening line but {first:?}; stderr: {}", stderr.lock().unwrap())
         });
-        let address = address.parse().unwrap();
+        // Some programs name the path, too.
+        let address = address.split('/').next().unwrap_or_default().parse().unwrap();
         Self { child, stdout: Some(stdout), stderr, address, scheme: scheme.to_owned() }
     }
 

@@ -2,7 +2,7 @@
 //! and a page of its own, is built as any user would build it, and greets.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use testing::{Peer, Program, http, run};
 use tokio::process::Command;
@@ -24,9 +24,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Builds the program somewhere else; returns the folder of what was built.
-async fn build() -> PathBuf {
-    let place = std::env::temp_dir().join(format!("outside-{}", std::process::id()));
+/// Runs cargo on a copy of the program in another folder. Returns whether it succeeded, and what
+/// it printed.
+async fn cargo(arguments: &[&str]) -> (bool, String) {
+    let place =
+        std::env::temp_dir().join(format!("outside-{}-{}", arguments[0], std::process::id()));
     copy(&Path::new(HERE).join("tests/outside"), &place);
     let manifest = fs::read_to_string(place.join("Cargo.toml")).unwrap();
     // A string of TOML without escapes, for the backslashes of Windows.
@@ -35,23 +37,22 @@ async fn build() -> PathBuf {
     // The same versions as here: they are on this machine already.
     fs::copy(Path::new(HERE).join("../../Cargo.lock"), place.join("Cargo.lock")).unwrap();
     let cargo = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--bins"])
+        .args(arguments)
+        .args(["--quiet", "--offline"])
         .current_dir(&place)
         .env("CARGO_TARGET_DIR", TARGET)
         .env_remove("RUSTFLAGS")
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&cargo.stderr);
-    assert!(cargo.status.success() && said.is_empty(), "{said}");
     fs::remove_dir_all(place).unwrap();
-    Path::new(TARGET).join("debug")
+    (cargo.status.success(), String::from_utf8(cargo.stderr).unwrap())
 }
 
 #[tokio::test]
 async fn a_program_outside_the_workspace_builds_and_greets() {
-    let built = build().await;
-    let built = |name| format!("{}{}", built.join(name).display(), std::env::consts::EXE_SUFFIX);
+    assert_eq!(cargo(&["build", "--bins"]).await, (true, String::new()));
+    let built = |name| format!("{TARGET}/debug/{name}{}", std::env::consts::EXE_SUFFIX);
 
     let mut server = Program::start(&built("outside"), &["--greeting", "Hei"]).await;
     let mut peer = Peer::connect(&format!("{}/sauna", server.url())).await;
@@ -73,4 +74,21 @@ async fn a_program_outside_the_workspace_builds_and_greets() {
 
     let server = Program::start(&built("plain"), &[]).await;
     assert_eq!(Peer::connect(&server.url()).await.text().await, "hello");
+}
+
+#[tokio::test]
+async fn a_wrong_handler_is_answered_with_a_right_one() {
+    let (is_ok, errors) = cargo(&["check", "--example", "wrong_handlers"]).await;
+    assert!(!is_ok);
+    for name in ["takes_no_socket", "returns_a_string", "holds_an_rc", "takes_another_state"] {
+        let about: Vec<_> = errors.split("error[").filter(|error| error.contains(name)).collect();
+        assert!(!about.is_empty(), "{name}: {errors}");
+        for error in about {
+            assert!(error.contains("is not a handler"), "{error}");
+            let right = "async fn hello(socket: &mut Socket) -> websockets::Result<()>";
+            assert!(error.contains(right), "{error}");
+        }
+    }
+    let text_as_frames = "the trait bound `Encoded: From<String>` is not satisfied";
+    assert!(errors.contains(text_as_frames), "{errors}");
 }

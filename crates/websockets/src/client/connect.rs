@@ -106,7 +106,7 @@ impl Connect {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
             let encrypted = super::encrypt::encrypt(connector, target, reach(target).await?);
-            return Ok(Stream::boxed(encrypted.await?));
+            return Ok(Stream::Tls(Box::new(encrypted.await?)));
         }
         if target.secure() {
             return Err(format!("this client does not encrypt; use wss-client for {target}").into());

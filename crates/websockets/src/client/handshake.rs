@@ -29,7 +29,7 @@ pub(super) async fn handshake(
     let unread = head.and_then(|head| read.get(head + 4..)).unwrap_or_default();
     let server = match &stream {
         Stream::Tcp(stream) => stream.peer_addr().ok(),
-        Stream::Boxed(_) => None,
+        Stream::Tls(_) | Stream::Other(_) => None,
     };
     Ok((Socket::on(stream, unread, Role::Client, options, server), response))
 }

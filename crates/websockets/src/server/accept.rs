@@ -62,7 +62,7 @@ async fn handshake(
     let mut notice = None;
     let exchange = async {
         let Some(mut stream) = detect_tls(running, stream).await? else { return Ok(None) };
-        let opened = if running.server.is_tls() && stream.is_tcp() {
+        let opened = if running.server.is_tls() && matches!(stream, Stream::Tcp(_)) {
             let (status, text) = TLS_REQUIRED;
             write_response(&mut stream, respond(status, text), false).await?;
             None
@@ -156,7 +156,7 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
 #[cfg(feature = "tls")]
 async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
     match running.server.tls.as_ref()?.accept(stream).await {
-        Ok(stream) => Some(Stream::boxed(stream)),
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
         Err(error) => {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
             None

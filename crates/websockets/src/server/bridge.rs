@@ -77,7 +77,7 @@ impl Bridge {
             let accepting = async move {
                 // Ready as soon as hyper has sent the response.
                 let stream = timeout(open_timeout, upgraded).await.ok()?.ok()?;
-                let stream = Stream::boxed(TokioIo::new(stream));
+                let stream = Stream::Other(Box::new(TokioIo::new(stream)));
                 let socket = Socket::on(stream, &[], Role::Server, options, Some(client));
                 Some(Accepted { socket, request, permit, awaiting_shutdown_notice })
             };

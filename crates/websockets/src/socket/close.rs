@@ -152,12 +152,16 @@ impl Connection {
             poll_fn(|cx| self.poll_written(cx)).await?;
             // Messages that were on their way, up to the peer's own close frame.
             while let Some(Ok(())) = self.drain().await {}
-            // If the peer answered, the TCP connection ends now (RFC 6455, section 7.1.1). TLS has
-            // a closing handshake of its own (RFC 8446, section 6.1). Without it the peer sees a
-            // truncated stream, or a reset when it sends its own part.
             let mut stream = self.take_stream();
-            if self.closed().is_some() && !peer_closed_first && stream.is_tcp() {
-                return Ok(());
+            if self.closed().is_some() && !peer_closed_first {
+                // The peer answered, so the connection ends now (RFC 6455, section 7.1.1).
+                match &mut stream {
+                    Stream::Tcp(_) => return Ok(()),
+                    Stream::Other(stream) => return Ok(stream.shutdown().await?),
+                    // Without the closing handshake of TLS the peer sees a truncated stream, or a
+                    // reset when it sends its own part.
+                    Stream::Tls(_) => {}
+                }
             }
             // A reset must not overtake our answer or our code. tungstenite reads no further after
             // a fault, so the rest is read from the stream.
@@ -185,7 +189,7 @@ impl Connection {
 
     /// Takes the stream out, so that it can be read without tungstenite.
     fn take_stream(&self) -> Stream {
-        replace(self.keepalive.lock().websocket().stream(), Stream::boxed(empty()))
+        replace(self.keepalive.lock().websocket().stream(), Stream::Other(Box::new(empty())))
     }
 }
 

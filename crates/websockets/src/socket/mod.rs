@@ -111,7 +111,7 @@ impl Socket {
     /// [`Connect`](crate::client::Connect) make sockets, and [`pair`](Self::pair) makes two for a
     /// test. It must be called in a tokio runtime.
     pub fn new(stream: impl Io, unread: &[u8], role: Role, options: Options) -> Self {
-        Self::on(Stream::boxed(stream), unread, role, options, None)
+        Self::on(Stream::Other(Box::new(stream)), unread, role, options, None)
     }
 
     /// Makes two sockets that are connected in memory: the server's and the client's. With them

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Any other stream: TLS, memory, an HTTP connection that was upgraded, a Unix socket.
+/// Any stream of bytes: TLS, memory, an upgraded HTTP connection, a Unix socket.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for S {}
@@ -17,18 +17,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for S {}
 /// the others pay for the box.
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    Boxed(Box<dyn Io>),
-}
-
-impl Stream {
-    pub(crate) fn boxed(stream: impl Io) -> Self {
-        Self::Boxed(Box::new(stream))
-    }
-
-    /// Whether the stream below has a closing handshake of its own, as TLS has.
-    pub(crate) fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
-    }
+    /// It has a closing handshake of its own (RFC 8446, section 6.1).
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing encrypts without it"))]
+    Tls(Box<dyn Io>),
+    Other(Box<dyn Io>),
 }
 
 impl AsyncRead for Stream {
@@ -39,7 +31,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Boxed(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) | Self::Other(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -52,21 +44,21 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Boxed(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) | Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Boxed(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) | Self::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Boxed(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) | Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -75,7 +67,8 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(stream) => stream.fmt(f),
-            Self::Boxed(_) => f.write_str("Boxed"),
+            Self::Tls(_) => f.write_str("Tls"),
+            Self::Other(_) => f.write_str("Other"),
         }
     }
 }

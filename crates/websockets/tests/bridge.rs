@@ -1,0 +1,99 @@
+//! The example `axum`: GET, POST and a WebSocket on one port.
+
+use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, soon};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, sleep};
+
+async fn axum(flags: &[&str]) -> Program {
+    // `cargo test` builds the examples next to the tests.
+    let deps = std::env::current_exe().unwrap();
+    let axum = deps.parent().unwrap().with_file_name("examples").join("axum");
+    let axum = axum.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(axum.exists(), "build it: cargo build -p websockets --features hyper --example axum");
+    Program::start(axum.to_str().unwrap(), &[&["localhost:0"], flags].concat()).await
+}
+
+async fn connect(server: &Program) -> Peer {
+    Peer::connect(&format!("{}/live", server.url())).await
+}
+
+async fn head_of_response(server: &Program, request: &str) -> String {
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(request).await;
+    raw.head().await
+}
+
+fn request(method: &str, path: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn handshake(headers: &str) -> String {
+    HANDSHAKE.replace("GET / ", "GET /live ").replace("Host:", &format!("{headers}Host:"))
+}
+
+#[tokio::test]
+async fn get_post_and_a_websocket_share_one_port() {
+    let server = axum(&[]).await;
+    let mut peer = connect(&server).await;
+    assert_eq!(peer.text().await, "0");
+    assert!(http(server.address, &request("POST", "/plus")).await.ends_with("\r\n\r\n1"));
+    assert_eq!(peer.text().await, "1");
+    assert!(http(server.address, &request("GET", "/")).await.ends_with("\r\n\r\n1"));
+    assert!(http(server.address, &request("GET", "/live")).await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn the_bridge_checks_handshake_origin_and_limits() {
+    let server = axum(&["--max-connections", "2", "--max-size", "100"]).await;
+    for (wrong, status) in [
+        (handshake("Origin: https://example.com\r\n"), 403),
+        (handshake("").replace("Version: 13", "Version: 8"), 426),
+        (handshake("Content-Length: 1\r\n"), 400),
+    ] {
+        let head = head_of_response(&server, &wrong).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+    let local = handshake("Origin: http://localhost:8000\r\n");
+    let mut first = Raw::connect(server.address).await;
+    first.write(&local).await;
+    assert!(first.head().await.starts_with("HTTP/1.1 101 "));
+    let second = connect(&server).await;
+    let head = head_of_response(&server, &handshake("")).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    // The limit counts open connections only. The first message is in the same packet as the
+    // request, and it is too large.
+    second.close().await;
+    let packet = [handshake("").into_bytes(), frame(0x82, [7; 101])].concat();
+    let mut raw = Raw::connect(server.address).await;
+    let accepted = async {
+        raw.write(&packet).await;
+        while !raw.head().await.starts_with("HTTP/1.1 101 ") {
+            sleep(Duration::from_millis(10)).await;
+            raw = Raw::connect(server.address).await;
+            raw.write(&packet).await;
+        }
+    };
+    soon("a free connection", accepted).await;
+    assert_eq!(raw.close_code().await, Some(1009));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn at_a_stop_the_bridge_sends_1001() {
+    let mut server = axum(&[]).await;
+    let mut peers = Vec::new();
+    for _ in 0..10 {
+        let mut peer = connect(&server).await;
+        peer.text().await;
+        peers.push(peer);
+    }
+    // A connection that has sent nothing delays nothing.
+    let _idle = TcpStream::connect(server.address).await.unwrap();
+    server.terminate();
+    for peer in &mut peers {
+        assert_eq!(peer.closed().await, (1001, "server is shutting down".into()));
+    }
+    assert!(server.exit().await.success());
+}
