@@ -23,7 +23,8 @@ async fn handle(socket: &mut Socket, shared: Arc<Fanout<Counter>>) -> Result<()>
     // Register user; dropping it unregisters the user, however this function ends
     let mut user = shared.subscribe();
     // Send users and state to user, and manage state changes
-    while let Some(message) = user.next(socket).await? {
+    loop {
+        let Some(message) = user.next(socket).await? else { return Ok(()) };
         let result = Action::from_json(&message.into_data())
             .and_then(|action| shared.change(|state, frames| state.apply(action, frames)));
         if let Err(message) = result {
@@ -31,7 +32,6 @@ async fn handle(socket: &mut Socket, shared: Arc<Fanout<Counter>>) -> Result<()>
             socket.send(Event::Error { message }.to_json()).await?;
         }
     }
-    Ok(())
 }
 
 #[tokio::main]

@@ -142,6 +142,10 @@ async fn the_code_of_a_refused_frame_arrives_over_tls_too() {
         soon("the end", stream.read_to_end(&mut rest)).await.unwrap();
         assert_eq!((rest[0], &rest[2..4]), (0x88, &code.to_be_bytes()[..]));
     }
+    // The address of the client, which is below TLS.
+    server.logged("connection{peer=127.0.0.1:").await;
+    server.logged(": closed with 1007").await;
+    assert!(server.log().lines().all(|line| line.contains("peer=127.0.0.1:")), "{}", server.log());
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Opens a WebSocket: the connection, TLS for `wss://`, the handshake, and the same again for each
 //! redirect.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
@@ -74,8 +75,8 @@ impl Connect {
         let mut headers = self.additional_headers.clone();
         for _ in 0..MAX_REDIRECTS {
             let request = request(&target, &headers)?;
-            let stream = self.connect(&target).await?;
-            let error = match handshake(request, stream, self.options).await {
+            let (stream, server) = self.connect(&target).await?;
+            let error = match handshake(request, stream, server, self.options).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
@@ -102,16 +103,19 @@ impl Connect {
         .into())
     }
 
-    async fn connect(&self, target: &Target) -> Result<Stream> {
+    /// A stream to the target, and the address of its other end if the stream does not know it.
+    async fn connect(&self, target: &Target) -> Result<(Stream, Option<SocketAddr>)> {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
-            let encrypted = super::encrypt::encrypt(connector, target, reach(target).await?);
-            return Ok(Stream::Tls(Box::new(encrypted.await?)));
+            let stream = reach(target).await?;
+            let server = stream.peer_addr().ok();
+            let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
+            return Ok((Stream::Tls(Box::new(encrypted)), server));
         }
         if target.secure() {
             return Err(format!("this client does not encrypt; use wss-client for {target}").into());
         }
-        Ok(Stream::Tcp(reach(target).await?))
+        Ok((Stream::Tcp(reach(target).await?), None))
     }
 }
 

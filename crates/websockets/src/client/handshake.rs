@@ -1,5 +1,7 @@
 //! The client's opening handshake.
 
+use std::net::SocketAddr;
+
 use tokio_tungstenite::client_async_with_config;
 use tokio_util::io::InspectReader;
 use tungstenite::Error;
@@ -9,7 +11,8 @@ use tungstenite::protocol::Role;
 use crate::socket::Stream;
 use crate::{Options, Socket};
 
-/// Asks the server at the other end of `stream` for a WebSocket.
+/// Asks the server at the other end of `stream` for a WebSocket. `server` is its address, if the
+/// stream does not know it.
 ///
 /// # Errors
 ///
@@ -17,6 +20,7 @@ use crate::{Options, Socket};
 pub(super) async fn handshake(
     request: Request,
     stream: Stream,
+    server: Option<SocketAddr>,
     options: Options,
 ) -> Result<(Socket, Response), Error> {
     // tokio-tungstenite returns the stream, but not the bytes that it has read from it.
@@ -27,9 +31,5 @@ pub(super) async fn handshake(
     // The bytes after the head of the response are frames already.
     let head = read.windows(4).position(|end| end == b"\r\n\r\n");
     let unread = head.and_then(|head| read.get(head + 4..)).unwrap_or_default();
-    let server = match &stream {
-        Stream::Tcp(stream) => stream.peer_addr().ok(),
-        Stream::Tls(_) | Stream::Other(_) => None,
-    };
     Ok((Socket::on(stream, unread, Role::Client, options, server), response))
 }

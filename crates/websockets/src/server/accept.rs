@@ -73,7 +73,10 @@ async fn handshake(
     };
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some((stream, Some((request, unread)))))) => {
-            let (client, options) = (request.remote_address(), running.server.flags.options());
+            let options = running.server.flags.options();
+            let is_known =
+                matches!(stream, Stream::Tcp(_)) && request.remote_address() == Some(peer);
+            let client = request.remote_address().filter(|_| !is_known);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
         }

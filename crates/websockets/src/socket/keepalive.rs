@@ -39,9 +39,11 @@ pub(super) struct Keepalive {
     is_closing: bool,
     /// The peer's close frame and its content. Boxed because most connections have none.
     closed: Option<Box<Option<CloseFrame>>>,
-    /// Messages that arrived while a write was blocked.
-    read_ahead: VecDeque<Result<Message, Error>>,
+    /// Messages that arrived while a write was blocked. Boxed because that is rare, too.
+    read_ahead: Option<Box<ReadAhead>>,
 }
+
+type ReadAhead = VecDeque<Result<Message, Error>>;
 
 /// A step of writing.
 pub(super) type Write = fn(&mut Keepalive, &mut Context<'_>) -> Poll<Result<(), Error>>;
@@ -55,7 +57,7 @@ impl Keepalive {
             is_reply_pending: false,
             is_closing: false,
             closed: None,
-            read_ahead: VecDeque::new(),
+            read_ahead: None,
         }
     }
 
@@ -79,12 +81,11 @@ impl Keepalive {
         if self.is_closing {
             return Poll::Ready(None);
         }
-        if let Some(message) = self.read_ahead.pop_front() {
-            if self.read_ahead.is_empty() {
-                // Gives the memory back.
-                self.read_ahead = VecDeque::new();
+        if let Some(read_ahead) = &mut self.read_ahead {
+            match read_ahead.pop_front() {
+                None => self.read_ahead = None,
+                message => return Poll::Ready(message),
             }
-            return Poll::Ready(Some(message));
         }
         match self.poll_read(cx) {
             Poll::Pending => self.poll_pong_timeout(cx).map(|error| Some(Err(error))),
@@ -195,12 +196,13 @@ impl Keepalive {
         let size = |message: &Result<Message, Error>| {
             message.as_ref().map_or(MAX_READ_AHEAD, |message| size_of_val(message) + message.len())
         };
-        let mut held: usize = self.read_ahead.iter().map(size).sum();
+        let mut held: usize =
+            self.read_ahead.iter().flat_map(|messages| messages.iter()).map(size).sum();
         while held < MAX_READ_AHEAD
             && let Poll::Ready(Some(message)) = self.poll_read(cx)
         {
             held += size(&message);
-            self.read_ahead.push_back(message);
+            self.read_ahead.get_or_insert_default().push_back(message);
         }
     }
 

@@ -99,7 +99,8 @@ pub struct Socket {
 #[derive(Debug)]
 pub(crate) struct Connection {
     waker: Arc<ConnectionWaker>,
-    remote_address: Option<SocketAddr>,
+    /// The peer's address, if the stream below does not know it. Boxed because most do.
+    remote_address: Option<Box<SocketAddr>>,
     keepalive: Mutex<Keepalive>,
 }
 
@@ -144,6 +145,7 @@ impl Socket {
         )
     }
 
+    /// `remote_address` is the peer's address, if the stream does not know it.
     pub(crate) fn on(
         stream: Stream,
         unread: &[u8],
@@ -155,7 +157,7 @@ impl Socket {
         let websocket = WebSocket::new(stream, unread, role, max_size);
         let connection = Connection {
             waker: Arc::default(),
-            remote_address,
+            remote_address: remote_address.map(Box::new),
             keepalive: Mutex::new(Keepalive::new(websocket, ping_interval, ping_timeout)),
         };
         Self { connection: Arc::new(connection), messages_in_a_row: 0 }
@@ -185,11 +187,21 @@ impl Socket {
     /// # Errors
     ///
     /// The connection is closed or lost, or no pong arrived within `ping_timeout`.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let message = message.into();
-        poll_fn(|cx| self.connection.poll_write(cx, Keepalive::poll_ready)).await?;
-        Pin::new(&mut *self).start_send(message)?;
-        poll_fn(|cx| self.poll_written(cx)).await
+    pub fn send(
+        &mut self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        // Not an `async fn`, whose future would be twice as large in each handler.
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            if message.is_some() {
+                ready!(self.connection.poll_write(cx, Keepalive::poll_ready))?;
+            }
+            if let Some(message) = message.take() {
+                Pin::new(&mut *self).start_send(message)?;
+            }
+            self.poll_written(cx)
+        })
     }
 
     /// Sends frames that are encoded already. A server that sends the same message to many clients
@@ -237,7 +249,8 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        self.remote_address
+        let from_stream = || self.keepalive.lock().websocket().stream().remote_address();
+        self.remote_address.as_deref().copied().or_else(from_stream)
     }
 
     pub(crate) fn closed(&self) -> Option<Option<CloseFrame>> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -21,6 +22,16 @@ pub(crate) enum Stream {
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing encrypts without it"))]
     Tls(Box<dyn Io>),
     Other(Box<dyn Io>),
+}
+
+impl Stream {
+    /// The address of the other end of a TCP connection.
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(_) | Self::Other(_) => None,
+        }
+    }
 }
 
 impl AsyncRead for Stream {
