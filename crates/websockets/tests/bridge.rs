@@ -95,5 +95,6 @@ async fn at_a_stop_the_bridge_sends_1001() {
     for peer in &mut peers {
         assert_eq!(peer.closed().await, (1001, "server is shutting down".into()));
     }
+    drop(peers);
     assert!(server.exit().await.success());
 }

@@ -25,6 +25,7 @@ fn server(network: impl Io, seconds: u64) -> Socket {
 }
 
 /// A network that takes every second write only, and then no more than 50 bytes of it.
+#[derive(Debug)]
 struct Stutter(DuplexStream, bool);
 
 impl AsyncRead for Stutter {

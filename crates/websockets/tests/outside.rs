@@ -6,6 +6,7 @@ use std::path::Path;
 
 use testing::{Peer, Program, http, run};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 /// Kept from one run to the next, so that only the first builds everything.
@@ -27,6 +28,9 @@ fn copy(from: &Path, to: &Path) {
 /// Runs cargo on a copy of the program in another folder. Returns whether it succeeded, and what
 /// it printed.
 async fn cargo(arguments: &[&str]) -> (bool, String) {
+    // One at a time, or the second would print that it waits for the first.
+    static ONE: Mutex<()> = Mutex::const_new(());
+    let _one = ONE.lock().await;
     let place =
         std::env::temp_dir().join(format!("outside-{}-{}", arguments[0], std::process::id()));
     copy(&Path::new(HERE).join("tests/outside"), &place);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::either::Either;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::Error as WsError;
 use tungstenite::handshake::client::{Request, Response};
@@ -110,12 +111,12 @@ impl Connect {
             let stream = reach(target).await?;
             let server = stream.peer_addr().ok();
             let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
-            return Ok((Stream::Tls(Box::new(encrypted)), server));
+            return Ok((crate::socket::boxed(encrypted), server));
         }
         if target.secure() {
             return Err(format!("this client does not encrypt; use wss-client for {target}").into());
         }
-        Ok((Stream::Tcp(reach(target).await?), None))
+        Ok((Either::Left(reach(target).await?), None))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, debug, info, info_span};
 use tungstenite::http::{Method, StatusCode};
@@ -14,12 +15,12 @@ use tungstenite::protocol::Role;
 
 use super::answer::answer;
 use super::forwarded;
-use super::http::{Received, TLS_REQUIRED, read_request, write_response};
+use super::http::{TLS_REQUIRED, read_request, write_response};
 use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
 use crate::Socket;
-use crate::socket::{Stream, shutdown_and_drain};
+use crate::socket::{Stream, boxed, shutdown_and_drain};
 
 /// A connection that is a WebSocket now.
 pub(super) struct Accepted {
@@ -62,7 +63,7 @@ async fn handshake(
     let mut notice = None;
     let exchange = async {
         let Some(mut stream) = detect_tls(running, stream).await? else { return Ok(None) };
-        let opened = if running.server.is_tls() && matches!(stream, Stream::Tcp(_)) {
+        let opened = if running.server.is_tls() && matches!(stream, Either::Left(_)) {
             let (status, text) = TLS_REQUIRED;
             write_response(&mut stream, respond(status, text), false).await?;
             None
@@ -75,7 +76,7 @@ async fn handshake(
         Ok(Ok(Some((stream, Some((request, unread)))))) => {
             let options = running.server.flags.options();
             let is_known =
-                matches!(stream, Stream::Tcp(_)) && request.remote_address() == Some(peer);
+                matches!(stream, Either::Left(_)) && request.remote_address() == Some(peer);
             let client = request.remote_address().filter(|_| !is_known);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
@@ -103,7 +104,7 @@ async fn request(
     rejection: Option<Rejection>,
     notice: &mut Option<TaskTrackerToken>,
 ) -> io::Result<Option<(Request, Bytes)>> {
-    let Received { head, has_body, unread } = match read_request(stream).await? {
+    let (head, unread) = match read_request(stream).await? {
         None => return Ok(None),
         Some(Err((status, text))) => {
             write_response(stream, respond(status, text), false).await?;
@@ -123,7 +124,7 @@ async fn request(
         false => rejection,
     };
     let mut request = Request::new(head, Some(client));
-    let answer = answer(&mut request, has_body, &running.server, rejection);
+    let answer = answer(&mut request, &running.server, rejection);
     let response = match client == peer {
         true => answer.await,
         // The log lines are about the client, not about the proxy.
@@ -143,14 +144,14 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
     }
     // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
     match (running.server.is_tls(), first == [22]) {
-        (false, false) => Ok(Some(Stream::Tcp(stream))),
+        (false, false) => Ok(Some(Either::Left(stream))),
         (false, true) => {
             info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
             Ok(None)
         }
         (true, false) => {
             info!("plain HTTP on the TLS port: use wss:// and https://");
-            Ok(Some(Stream::Tcp(stream)))
+            Ok(Some(Either::Left(stream)))
         }
         (true, true) => Ok(encrypt(running, stream).await),
     }
@@ -159,7 +160,7 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
 #[cfg(feature = "tls")]
 async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
     match running.server.tls.as_ref()?.accept(stream).await {
-        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Ok(stream) => Some(boxed(stream)),
         Err(error) => {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
             None

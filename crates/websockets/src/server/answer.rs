@@ -16,7 +16,6 @@ use crate::printable;
 /// The response to `request`. Status 101 means that the connection becomes a WebSocket.
 pub(super) async fn answer(
     request: &mut Request,
-    has_body: bool,
     server: &Server,
     rejection: Option<Rejection>,
 ) -> Response {
@@ -34,7 +33,7 @@ pub(super) async fn answer(
         return respond(StatusCode::BAD_REQUEST, text);
     }
     if lists(request.headers(), header::UPGRADE, "websocket") {
-        return upgrade(request, has_body, server, rejection).await;
+        return upgrade(request, server, rejection).await;
     }
     match (request.uri().path(), rejection) {
         // Alive, for a supervisor that restarts a program that hangs.
@@ -62,14 +61,13 @@ pub(super) async fn answer(
 /// The response to a request for a WebSocket.
 pub(super) async fn upgrade(
     request: &mut Request,
-    has_body: bool,
     server: &Server,
     rejection: Option<Rejection>,
 ) -> Response {
     if let Some(rejection) = rejection {
         return rejected(rejection);
     }
-    let mut response = handshake::check(request, has_body, &server.origins);
+    let mut response = handshake::check(request, &server.origins);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let origin = origin::for_log(request.headers());
         let reason = String::from_utf8_lossy(response.body().trim_ascii_end()).into_owned();
@@ -110,21 +108,16 @@ fn is_path(target: &Uri) -> bool {
 }
 
 fn rejected(rejection: Rejection) -> Response {
-    match rejection {
-        Rejection::Full => respond(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Too many connections are open; try again later.",
-        ),
+    let (status, text) = match rejection {
+        Rejection::Full => (503, "Too many connections are open; try again later."),
         // Not 503: a proxy would consider this server broken and try the next one.
-        Rejection::AddressFull => respond(
-            StatusCode::TOO_MANY_REQUESTS,
+        Rejection::AddressFull => (
+            429,
             "Too many connections are open from your address; close some, or try again later.",
         ),
-        Rejection::ShuttingDown => respond(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The server is shutting down; try again later.",
-        ),
-    }
+        Rejection::ShuttingDown => (503, "The server is shutting down; try again later."),
+    };
+    respond(StatusCode::from_u16(status).unwrap_or_default(), text)
 }
 
 fn ready(server: &Server) -> Response {

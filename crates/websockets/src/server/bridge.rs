@@ -14,12 +14,11 @@ use super::accept::Accepted;
 use super::answer::upgrade;
 use super::connection::run_connection;
 use super::handler::Handler;
-use super::http::has_body;
 use super::limits::Rejection;
 use super::running::Running;
 use super::{Request, Server, forwarded};
 use crate::Socket;
-use crate::socket::Stream;
+use crate::socket::boxed;
 
 /// Turns requests that axum or hyper received into WebSockets; see [`Server::bridge`]. Cloning is
 /// cheap.
@@ -67,8 +66,7 @@ impl Bridge {
             false => rejection,
         };
         let mut request = Request::new(head, Some(client));
-        let has_body = has_body(request.headers()).unwrap_or(true);
-        let response = upgrade(&mut request, has_body, &running.server, rejection)
+        let response = upgrade(&mut request, &running.server, rejection)
             .instrument(info_span!("connection", peer = %client))
             .await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -77,7 +75,7 @@ impl Bridge {
             let accepting = async move {
                 // Ready as soon as hyper has sent the response.
                 let stream = timeout(open_timeout, upgraded).await.ok()?.ok()?;
-                let stream = Stream::Other(Box::new(TokioIo::new(stream)));
+                let stream = boxed(TokioIo::new(stream));
                 let socket = Socket::on(stream, &[], Role::Server, options, Some(client));
                 Some(Accepted { socket, request, permit, awaiting_shutdown_notice })
             };

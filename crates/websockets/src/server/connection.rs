@@ -37,7 +37,7 @@ pub(super) fn run_connection(
             return;
         };
         let connection = socket.connection();
-        let mut handler = catch(|| running.handler.call(&mut socket, request));
+        let mut handler = catch(|| (running.handler)(&mut socket, request));
         let mut ended = match &mut handler {
             None => Ended::Panicked,
             Some(handler) => {
@@ -156,11 +156,11 @@ fn report_close(running: &Running, connection: &Connection, frame: Option<&Close
 #[cfg(test)]
 mod tests {
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
     use tungstenite::protocol::Role;
 
     use super::*;
     use crate::server::{Flags, Handler, Server};
-    use crate::socket::Stream;
     use crate::{Options, Socket};
 
     #[tokio::test]
@@ -170,7 +170,7 @@ mod tests {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = listener.local_addr().unwrap();
-        let stream = Stream::Tcp(TcpStream::connect(peer).await.unwrap());
+        let stream = Either::Left(TcpStream::connect(peer).await.unwrap());
         let socket = Socket::on(stream, &[], Role::Server, Options::default(), Some(peer));
         let socket_size = size_of_val(&*socket.connection());
         let running = Running::new(Server::new(Flags::default()), handler.boxed(()));

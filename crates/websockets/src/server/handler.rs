@@ -1,6 +1,5 @@
 //! What a handler is: a plain `async fn`, passed by name.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -38,26 +37,45 @@ pub trait Handler<State, Arguments>: Sized + Send + Sync + 'static {
 
 /// A handler whose type is erased. Its future is boxed, because the future of an
 /// `async fn(&mut Socket)` has no name. That costs one allocation for each connection.
-#[derive(Clone)]
-pub struct BoxedHandler(Arc<DynHandler>);
+#[doc(hidden)]
+pub type BoxedHandler =
+    Arc<dyn for<'a> Fn(&'a mut Socket, Request) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
-type DynHandler =
-    dyn for<'a> Fn(&'a mut Socket, Request) -> BoxFuture<'a, Result<()>> + Send + Sync;
+// In each implementation, the last type parameter names the arguments. It keeps them apart.
 
-impl BoxedHandler {
-    fn new<F>(handler: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Socket, Request) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
-    {
-        Self(Arc::new(handler))
+impl<F> Handler<(), (Socket,)> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket,), Output = Result<()>>,
+{
+    fn boxed(self, (): ()) -> BoxedHandler {
+        Arc::new(move |socket, _| Box::pin(self.call_with((socket,))))
     }
+}
 
-    pub(super) fn call<'a>(
-        &self,
-        socket: &'a mut Socket,
-        request: Request,
-    ) -> BoxFuture<'a, Result<()>> {
-        (self.0)(socket, request)
+impl<F> Handler<(), (Socket, Request)> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, Request), Output = Result<()>>,
+{
+    fn boxed(self, (): ()) -> BoxedHandler {
+        Arc::new(move |socket, request| Box::pin(self.call_with((socket, request))))
+    }
+}
+
+impl<F, S: Clone + Send + Sync + 'static> Handler<S, (Socket, S)> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, S), Output = Result<()>>,
+{
+    fn boxed(self, state: S) -> BoxedHandler {
+        Arc::new(move |socket, _| Box::pin(self.call_with((socket, state.clone()))))
+    }
+}
+
+impl<F, S: Clone + Send + Sync + 'static> Handler<S, (Socket, Request, S)> for F
+where
+    F: for<'a> AsyncCall<(&'a mut Socket, Request, S), Output = Result<()>>,
+{
+    fn boxed(self, state: S) -> BoxedHandler {
+        Arc::new(move |socket, request| Box::pin(self.call_with((socket, request, state.clone()))))
     }
 }
 
@@ -65,75 +83,20 @@ impl BoxedHandler {
 /// [`serve_on`](crate::Server::serve_on) and `bridge`, or a function with its state for
 /// [`process_request`](crate::Server::process_request).
 pub fn with<State, F>(state: State, function: F) -> With<State, F> {
-    With { state, function }
+    With(state, function)
 }
 
 /// A function and its state; see [`with`].
 #[derive(Clone, Debug)]
-pub struct With<State, F> {
-    state: State,
-    function: F,
-}
+pub struct With<State, F>(State, F);
 
-// The arguments of each kind of handler. They keep the implementations below apart.
-#[doc(hidden)]
-pub struct TakesSocket;
-#[doc(hidden)]
-pub struct TakesRequest;
-#[doc(hidden)]
-pub struct TakesState;
-#[doc(hidden)]
-pub struct TakesRequestAndState;
-#[doc(hidden)]
-pub struct HasState<Arguments>(Arguments);
-
-impl<F> Handler<(), TakesSocket> for F
-where
-    F: for<'a> AsyncCall<(&'a mut Socket,), Output = Result<()>>,
-{
-    fn boxed(self, (): ()) -> BoxedHandler {
-        BoxedHandler::new(move |socket, _| Box::pin(self.call_with((socket,))))
-    }
-}
-
-impl<F> Handler<(), TakesRequest> for F
-where
-    F: for<'a> AsyncCall<(&'a mut Socket, Request), Output = Result<()>>,
-{
-    fn boxed(self, (): ()) -> BoxedHandler {
-        BoxedHandler::new(move |socket, request| Box::pin(self.call_with((socket, request))))
-    }
-}
-
-impl<F, S> Handler<S, TakesState> for F
-where
-    F: for<'a> AsyncCall<(&'a mut Socket, S), Output = Result<()>>,
-    S: Clone + Send + Sync + 'static,
-{
-    fn boxed(self, state: S) -> BoxedHandler {
-        BoxedHandler::new(move |socket, _| Box::pin(self.call_with((socket, state.clone()))))
-    }
-}
-
-impl<F, S> Handler<S, TakesRequestAndState> for F
-where
-    F: for<'a> AsyncCall<(&'a mut Socket, Request, S), Output = Result<()>>,
-    S: Clone + Send + Sync + 'static,
-{
-    fn boxed(self, state: S) -> BoxedHandler {
-        BoxedHandler::new(move |socket, request| {
-            Box::pin(self.call_with((socket, request, state.clone())))
-        })
-    }
-}
-
-impl<F, S, Arguments> Handler<(), HasState<Arguments>> for With<S, F>
+impl<F, S, Arguments> Handler<(), With<S, Arguments>> for With<S, F>
 where
     F: Handler<S, Arguments>,
     S: Send + Sync + 'static,
 {
     fn boxed(self, (): ()) -> BoxedHandler {
-        self.function.boxed(self.state)
+        self.1.boxed(self.0)
     }
 }
 
@@ -147,7 +110,7 @@ where
     note = "it looks like `async fn process_request(request: &mut Request, headers: &mut HeaderMap) -> Option<Response>`",
     note = "to pass a state as the third argument, use `process_request(with(state, function))`"
 )]
-pub trait ProcessRequest<Arguments>: Sized + Send + Sync + 'static {
+pub trait ProcessRequest<Arguments>: Send + Sync + 'static {
     #[doc(hidden)]
     fn boxed(self) -> BoxedProcessRequest;
 }
@@ -160,7 +123,7 @@ pub type BoxedProcessRequest = Arc<
         + Sync,
 >;
 
-impl<F> ProcessRequest<TakesRequest> for F
+impl<F> ProcessRequest<(Request,)> for F
 where
     F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap), Output = Option<Response>>,
 {
@@ -169,15 +132,13 @@ where
     }
 }
 
-impl<F, S> ProcessRequest<HasState<TakesRequest>> for With<S, F>
+impl<F, S: Clone + Send + Sync + 'static> ProcessRequest<(Request, S)> for With<S, F>
 where
     F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap, S), Output = Option<Response>>,
-    S: Clone + Send + Sync + 'static,
 {
     fn boxed(self) -> BoxedProcessRequest {
-        let Self { state, function } = self;
         Arc::new(move |request, headers| {
-            Box::pin(function.call_with((request, headers, state.clone())))
+            Box::pin(self.1.call_with((request, headers, self.0.clone())))
         })
     }
 }
@@ -193,15 +154,15 @@ pub trait AsyncCall<Arguments>: Send + Sync + 'static {
 
 macro_rules! async_call {
     ($($name:ident: $argument:ident),+) => {
-        impl<F, Future, $($argument),+> AsyncCall<($($argument,)+)> for F
+        impl<F, R, $($argument),+> AsyncCall<($($argument,)+)> for F
         where
-            F: Fn($($argument),+) -> Future + Send + Sync + 'static,
-            Future: std::future::Future + Send,
+            F: Fn($($argument),+) -> R + Send + Sync + 'static,
+            R: Future + Send,
         {
-            type Output = Future::Output;
-            type Future = Future;
+            type Output = R::Output;
+            type Future = R;
 
-            fn call_with(&self, ($($name,)+): ($($argument,)+)) -> Future {
+            fn call_with(&self, ($($name,)+): ($($argument,)+)) -> R {
                 self($($name),+)
             }
         }

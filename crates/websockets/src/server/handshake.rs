@@ -5,12 +5,13 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use super::headers::{items, lists, set, single};
+use super::http::has_body;
 use super::origin::{self, Origins};
 use super::{Request, Response, respond};
 
 /// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101 response, or
 /// a response that says what is wrong.
-pub(super) fn check(request: &Request, has_body: bool, origins: &Origins) -> Response {
+pub(super) fn check(request: &Request, origins: &Origins) -> Response {
     let headers = request.headers();
     let bad = |text| respond(StatusCode::BAD_REQUEST, text);
     if request.method() != Method::GET {
@@ -23,7 +24,7 @@ pub(super) fn check(request: &Request, has_body: bool, origins: &Origins) -> Res
         return bad("A WebSocket needs HTTP/1.1; is there a proxy that uses HTTP/1.0?");
     }
     // Its bytes would be read as frames.
-    if has_body {
+    if has_body(headers) {
         return bad("A WebSocket request must have no body; send it as the first message.");
     }
     if !lists(headers, header::CONNECTION, "upgrade") {

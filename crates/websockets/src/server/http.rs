@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use httparse::{EMPTY_HEADER, Error as ParseError, Status};
+use httpdate::HttpDate;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::info;
 use tungstenite::http::{self, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::Response;
-use super::headers::set;
 
 /// The largest request head, in bytes. A browser sends less than 2 KiB, including the cookies of
 /// other programs on localhost. Python `websockets` accepts 8 KiB for each line.
@@ -26,14 +26,8 @@ const MAX_LINE: usize = 8 << 10;
 /// The largest number of headers.
 const MAX_HEADERS: usize = 100;
 
-/// A request whose head was read.
-pub(super) struct Received {
-    pub(super) head: http::Request<()>,
-    /// The request announces a body, which nobody reads.
-    pub(super) has_body: bool,
-    /// The bytes that followed the head.
-    pub(super) unread: Bytes,
-}
+/// The head of a request, and the bytes that followed it.
+pub(super) type Received = (http::Request<()>, Bytes);
 
 /// Why a request is invalid: the status of the response, and its text.
 pub(super) type Invalid = (StatusCode, &'static str);
@@ -55,10 +49,7 @@ where
             return Ok(None);
         }
         let request = match parse(&buffer) {
-            Ok(Some((length, head, has_body))) => {
-                let unread = buffer.split_off(length).freeze();
-                Ok(Received { head, has_body, unread })
-            }
+            Ok(Some((length, head))) => Ok((head, buffer.split_off(length).freeze())),
             Ok(None) if buffer.len() < MAX_HEAD => continue,
             Ok(None) => Err(too_large(&buffer)),
             Err(invalid) => Err(invalid),
@@ -70,11 +61,8 @@ where
     }
 }
 
-type Head = (usize, http::Request<()>, bool);
-
-/// The length of the head, the head, and whether the request has a body. `None` if the head is
-/// incomplete.
-fn parse(buffer: &[u8]) -> Result<Option<Head>, Invalid> {
+/// The length of the head, and the head. `None` if it is incomplete.
+fn parse(buffer: &[u8]) -> Result<Option<(usize, http::Request<()>)>, Invalid> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let length = match parsed.parse(buffer) {
@@ -100,18 +88,13 @@ fn parse(buffer: &[u8]) -> Result<Option<Head>, Invalid> {
         let value = HeaderValue::from_bytes(field.value).map_err(|_| INVALID)?;
         head.headers_mut().append(name, value);
     }
-    let has_body = has_body(head.headers())?;
-    Ok(Some((length, head, has_body)))
+    Ok(Some((length, head)))
 }
 
-pub(super) fn has_body(headers: &http::HeaderMap) -> Result<bool, Invalid> {
-    let mut has_body = headers.contains_key(header::TRANSFER_ENCODING);
-    for length in headers.get_all(header::CONTENT_LENGTH) {
-        let length = length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let length: u64 = length.and_then(|text| text.parse().ok()).ok_or(INVALID)?;
-        has_body |= length > 0;
-    }
-    Ok(has_body)
+/// Whether a request announces a body, which nobody reads.
+pub(super) fn has_body(headers: &http::HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    headers.contains_key(header::TRANSFER_ENCODING) || lengths.any(|length| length != "0")
 }
 
 const INVALID: Invalid = (StatusCode::BAD_REQUEST, "This is not a valid HTTP request.");
@@ -143,34 +126,25 @@ pub(super) async fn write_response<S>(
 where
     S: AsyncWrite + Unpin,
 {
-    let status = response.status();
-    let mut bytes = Vec::with_capacity(256);
-    bytes.put_slice(b"HTTP/1.1 ");
-    bytes.put_slice(status.as_str().as_bytes());
-    bytes.put_slice(b" ");
-    bytes.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    bytes.put_slice(b"\r\n");
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        // An Upgrade header counts only if Connection names it (RFC 9110, section 7.8).
-        let upgrades = response.headers().contains_key(header::UPGRADE);
-        let connection = if upgrades { "Upgrade, close" } else { "close" };
-        set(&mut response, header::CONNECTION, connection);
-        let length = response.body().len().into();
-        response.headers_mut().insert(header::CONTENT_LENGTH, length);
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        if let Ok(date) = HeaderValue::try_from(date) {
-            response.headers_mut().insert(header::DATE, date);
+    let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        for name in [header::CONNECTION, header::CONTENT_LENGTH, header::DATE] {
+            response.headers_mut().remove(name);
         }
+        // An Upgrade header counts only if Connection names it (RFC 9110, section 7.8).
+        let is_upgrade = response.headers().contains_key(header::UPGRADE);
+        let connection = if is_upgrade { "Upgrade, close" } else { "close" };
+        let (length, date) = (response.body().len(), HttpDate::from(SystemTime::now()));
+        let fixed =
+            format!("connection: {connection}\r\ncontent-length: {length}\r\ndate: {date}\r\n");
+        bytes.extend(fixed.into_bytes());
     }
     for (name, value) in response.headers() {
-        bytes.put_slice(name.as_str().as_bytes());
-        bytes.put_slice(b": ");
-        bytes.put_slice(value.as_bytes());
-        bytes.put_slice(b"\r\n");
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    bytes.put_slice(b"\r\n");
+    bytes.extend(b"\r\n");
     if !is_head {
-        bytes.put_slice(response.body());
+        bytes.extend(response.body());
     }
     stream.write_all(&bytes).await?;
     stream.flush().await

@@ -14,9 +14,9 @@ use tracing::{Instrument, info_span, warn};
 
 use super::accept::accept;
 use super::connection::run_connection;
-use super::handler::{BoxedHandler, Handler};
+use super::handler::Handler;
 use super::running::{Running, ShutdownGuard};
-use super::{Server, listen, origin, signals};
+use super::{Server, listen, origin, signals, with};
 use crate::{Result, print_line};
 
 /// How many rejected connections are handled at once. One more, and the oldest is dropped. A client
@@ -53,7 +53,11 @@ impl Server {
     ///
     /// One sentence, if it cannot listen.
     pub async fn serve<A>(self, handler: impl Handler<(), A>) -> Result<()> {
-        self.serve_boxed(handler.boxed(())).await
+        let stop = signals()?;
+        let listeners = listen::bind(&self.flags.address).await?;
+        self.announce(&listeners)?;
+        self.serve_on(listeners, handler, stop).await;
+        Ok(())
     }
 
     /// Like [`serve`](Self::serve), and passes a clone of `state` to each call of `handler`. The
@@ -62,38 +66,24 @@ impl Server {
     /// # Errors
     ///
     /// One sentence, if it cannot listen.
-    pub async fn serve_with<S, A>(self, state: S, handler: impl Handler<S, A>) -> Result<()> {
-        self.serve_boxed(handler.boxed(state)).await
+    pub async fn serve_with<S, A>(self, state: S, handler: impl Handler<S, A>) -> Result<()>
+    where
+        S: Send + Sync + 'static,
+    {
+        self.serve(with(state, handler)).await
     }
 
     /// Like [`serve`](Self::serve), on listeners of your own and until `stop` completes. It prints
     /// nothing. To pass a state, use [`with`](crate::with). Returns when every connection has
     /// ended, or its time is over.
     pub async fn serve_on<A>(
-        self,
+        mut self,
         listeners: Vec<TcpListener>,
         handler: impl Handler<(), A>,
         stop: impl Future<Output = ()>,
     ) {
-        self.serve_boxed_on(listeners, handler.boxed(()), stop).await;
-    }
-
-    async fn serve_boxed(self, handler: BoxedHandler) -> Result<()> {
-        let stop = signals()?;
-        let listeners = listen::bind(&self.flags.address).await?;
-        self.announce(&listeners)?;
-        self.serve_boxed_on(listeners, handler, stop).await;
-        Ok(())
-    }
-
-    async fn serve_boxed_on(
-        mut self,
-        listeners: Vec<TcpListener>,
-        handler: BoxedHandler,
-        stop: impl Future<Output = ()>,
-    ) {
         self.origins.own = listeners.first().and_then(|first| self.own_origin(first).ok());
-        let running = Running::new(self, handler);
+        let running = Running::new(self, handler.boxed(()));
         let _guard = ShutdownGuard(Arc::clone(&running));
         let pending = Arc::new(Mutex::new(VecDeque::new()));
         // They accept until the end: a client that connects during the shutdown is told so.

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::task::waker_ref;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, empty, sink};
 use tokio::time::timeout;
+use tokio_util::either::Either;
 use tracing::{debug, error, info, warn};
 use tungstenite::error::{Error as WsError, ProtocolError};
 use tungstenite::protocol::CloseFrame;
@@ -21,7 +22,7 @@ use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::pings::is_missed_pong;
-use super::{Connection, Socket, Stream};
+use super::{Connection, Socket, Stream, boxed};
 use crate::{Error, Result};
 
 /// How much a peer may send after we have shut the connection down, in bytes. An upload of this
@@ -153,15 +154,12 @@ impl Connection {
             // Messages that were on their way, up to the peer's own close frame.
             while let Some(Ok(())) = self.drain().await {}
             let mut stream = self.take_stream();
-            if self.closed().is_some() && !peer_closed_first {
-                // The peer answered, so the connection ends now (RFC 6455, section 7.1.1).
-                match &mut stream {
-                    Stream::Tcp(_) => return Ok(()),
-                    Stream::Other(stream) => return Ok(stream.shutdown().await?),
-                    // Without the closing handshake of TLS the peer sees a truncated stream, or a
-                    // reset when it sends its own part.
-                    Stream::Tls(_) => {}
-                }
+            // If the peer answered, TCP ends now (RFC 6455, section 7.1.1). TLS has a closing
+            // handshake of its own (RFC 8446, section 6.1). Without it the peer sees a truncated
+            // stream, or a reset when it sends its own part.
+            let is_tcp = matches!(stream, Either::Left(_));
+            if self.closed().is_some() && !peer_closed_first && is_tcp {
+                return Ok(());
             }
             // A reset must not overtake our answer or our code. tungstenite reads no further after
             // a fault, so the rest is read from the stream.
@@ -189,7 +187,7 @@ impl Connection {
 
     /// Takes the stream out, so that it can be read without tungstenite.
     fn take_stream(&self) -> Stream {
-        replace(self.keepalive.lock().websocket().stream(), Stream::Other(Box::new(empty())))
+        replace(self.keepalive.lock().websocket().stream(), boxed(empty()))
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) use self::close::{close_frame, close_frame_for, handler_failed, shutd
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;
-pub(crate) use self::stream::Stream;
+pub(crate) use self::stream::{Stream, boxed, remote_address};
 
 /// How many messages are returned without a pause. Then the handler gets to what else it waits
 /// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task
@@ -112,7 +112,7 @@ impl Socket {
     /// [`Connect`](crate::client::Connect) make sockets, and [`pair`](Self::pair) makes two for a
     /// test. It must be called in a tokio runtime.
     pub fn new(stream: impl Io, unread: &[u8], role: Role, options: Options) -> Self {
-        Self::on(Stream::Other(Box::new(stream)), unread, role, options, None)
+        Self::on(boxed(stream), unread, role, options, None)
     }
 
     /// Makes two sockets that are connected in memory: the server's and the client's. With them
@@ -249,7 +249,7 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        let from_stream = || self.keepalive.lock().websocket().stream().remote_address();
+        let from_stream = || remote_address(self.keepalive.lock().websocket().stream());
         self.remote_address.as_deref().copied().or_else(from_stream)
     }
 
