@@ -20,7 +20,7 @@ use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
 use crate::Socket;
-use crate::socket::{Stream, boxed, shutdown_and_drain};
+use crate::socket::{Stream, shutdown_and_drain};
 
 /// A connection that is a WebSocket now.
 pub(super) struct Accepted {
@@ -160,7 +160,7 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
 #[cfg(feature = "tls")]
 async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
     match running.server.tls.as_ref()?.accept(stream).await {
-        Ok(stream) => Some(boxed(stream)),
+        Ok(stream) => Some(crate::socket::boxed(stream)),
         Err(error) => {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
             None
