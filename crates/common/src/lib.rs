@@ -27,7 +27,7 @@ pub use text::{escaped, print_line, printable};
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of a handler, and of a program.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Ends `main`: prints an error as one line on stderr, with exit status 1. Before that it writes
 /// the lines of [`print_line`] and of the log that are still waiting, for 1 s at most.

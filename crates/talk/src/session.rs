@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
 use tokio::time::{sleep, timeout};
-use websockets::client::{CLOSE_TIMEOUT, Connect, check_url, leave};
+use websockets::client::{Connect, check_url, leave};
 use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
@@ -115,7 +115,7 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
         let latency = latency.as_secs_f64() * 1000.0;
         console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
     }
-    leave(&mut socket, &flags.url, result, CLOSE_TIMEOUT).await?;
+    leave(&mut socket, &flags.url, result).await?;
     Ok(match by_us {
         true => End::ByUs,
         false => End::ByServer(socket.closed().flatten()),
@@ -133,7 +133,7 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
         while let Some(line) = input.recv().await {
             to_server.send(Message::text(line?)).await?;
         }
-        Result::Ok(())
+        Ok::<_, websockets::Error>(())
     });
     let mut is_sending = true;
     // The server may be silent for this time. There is no limit while the input is open.

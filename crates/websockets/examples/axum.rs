@@ -8,11 +8,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use websockets::fanout::{self, Fanout, Frames};
 use websockets::{Bridge, Flags, Result, Server, Socket, listen, log, report, signals, with};
 
@@ -67,13 +70,16 @@ async fn run() -> Result<()> {
         .route("/live", get(websocket))
         .with_state((counter, bridge.clone()))
         .into_make_service_with_connect_info::<SocketAddr>();
+    let mut servers = JoinSet::new();
     for listener in listeners {
         websockets::print_line(&format!("listening on ws://{}/live", listener.local_addr()?));
-        tokio::spawn(axum::serve(listener, routes.clone()).into_future());
+        let server = axum::serve(listener, routes.clone());
+        servers.spawn(server.with_graceful_shutdown(signals()?).into_future());
     }
     stop.await;
-    // Sends 1001 to every client of the WebSocket.
+    // Sends 1001 to every client of the WebSocket, while axum answers the requests under way.
     bridge.shut_down().await;
+    _ = timeout(Duration::from_secs(1), servers.join_all()).await;
     Ok(())
 }
 

@@ -48,5 +48,6 @@ pub use server::Bridge;
 pub use server::{Flags, Request, Response, Server, flags, html, listen, respond, signals, with};
 pub use socket::{CloseWith, Options, Socket};
 pub use tungstenite::Message;
+pub use tungstenite::protocol::CloseFrame;
 pub use tungstenite::protocol::frame::coding::CloseCode;
 pub use {futures_util, tokio_tungstenite, tungstenite};

@@ -448,3 +448,28 @@ async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
     assert!(cost < 20 << 10, "{cost} KiB");
     assert_eq!(rooms[0].subscribers(), 0);
 }
+
+#[tokio::test]
+async fn flush_sends_updates_before_the_next_message() {
+    let room = room();
+    let (mut server, mut client) = Socket::pair();
+    let mut user = join(&room, "1 here; ").await;
+    say(&room, "update");
+    user.flush(&mut server).await.unwrap();
+    server.send("answer").await.unwrap();
+    for expected in ["update", "answer"] {
+        assert_eq!(client.recv().await.unwrap(), Some(Message::text(expected)));
+    }
+}
+
+#[tokio::test]
+async fn a_change_sees_how_many_will_receive_it() {
+    let room = room();
+    let count = || room.change(|_, frames| frames.subscribers());
+    assert_eq!(count(), 0);
+    let user = room.subscribe();
+    let (other, _) = room.subscribe_with(|_, _| {});
+    assert_eq!((count(), room.subscribers()), (2, 2));
+    drop((user, other));
+    assert_eq!(count(), 0);
+}

@@ -17,7 +17,9 @@ use websockets::{CloseCode, CloseWith, Flags, Result, Server, Socket};
 
 /// Reads to the end.
 async fn handler(socket: &mut Socket) -> Result<()> {
-    while socket.recv().await?.is_some() {}
+    while socket.recv().await?.is_some() {
+        assert!(!socket.is_shutting_down());
+    }
     Ok(())
 }
 
@@ -139,6 +141,7 @@ async fn a_handler_finishes_its_work_during_a_shutdown() {
     async fn works(socket: &mut Socket) -> Result<()> {
         socket.send("ready").await?;
         assert_eq!(socket.recv().await?, None);
+        assert!(socket.is_shutting_down());
         // The client has its 1001 while this still runs.
         sleep(Duration::from_millis(300)).await;
         assert!(socket.send("too late").await.is_err());

@@ -1,18 +1,13 @@
 //! A whole conversation of a client, from the first packet to the last.
 
-use std::time::Duration;
-
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::connect::Connect;
 use super::errors;
 use super::url::Target;
-use crate::socket::{close_frame, close_frame_for};
+use crate::socket::{CLOSE_TIMEOUT, close_frame, close_frame_for};
 use crate::{Result, Socket};
-
-/// How long the server may take to answer a close frame: Python `websockets`' default.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks whether `url` is the URL of a WebSocket, before you connect.
 ///
@@ -63,7 +58,7 @@ async fn run(
 ) -> Result<()> {
     let (mut socket, _) = options.open(url).await?;
     let result = conversation(&mut socket).await;
-    leave(&mut socket, url, result, CLOSE_TIMEOUT).await
+    leave(&mut socket, url, result).await
 }
 
 /// Closes `socket`, which was opened for `url`, with the code that fits the result of the
@@ -73,12 +68,7 @@ async fn run(
 /// # Errors
 ///
 /// The conversation's error.
-pub async fn leave(
-    socket: &mut Socket,
-    url: &str,
-    result: Result<()>,
-    close_timeout: Duration,
-) -> Result<()> {
+pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result<()> {
     let normal = Some(close_frame(CloseCode::Normal, ""));
     let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {
         Ok(()) => (normal, Ok(())),
@@ -90,7 +80,7 @@ pub async fn leave(
     };
     // Without a frame, the server has disconnected.
     if let Some(frame) = frame {
-        socket.close(frame, close_timeout).await;
+        socket.connection().close(frame, CLOSE_TIMEOUT).await;
     }
     result
 }

@@ -27,5 +27,5 @@ mod url;
 pub use connect::Connect;
 #[cfg(feature = "tls")]
 pub use conversation::connect_tls;
-pub use conversation::{CLOSE_TIMEOUT, check_url, connect, leave};
+pub use conversation::{check_url, connect, leave};
 pub use input::{input, recv_text};

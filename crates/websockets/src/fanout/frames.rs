@@ -16,6 +16,8 @@ pub struct Frames {
     pub(super) ends: VecDeque<u64>,
     /// How many bytes were removed at the front.
     pub(super) removed: u64,
+    /// How many subscribers will receive the messages.
+    pub(super) subscribers: usize,
 }
 
 impl Frames {
@@ -32,6 +34,13 @@ impl Frames {
         // Writing to a VecDeque cannot fail.
         _ = frame.format(&mut self.bytes);
         self.ends.push_back(self.removed + self.bytes.len() as u64);
+    }
+
+    /// In [`Fanout::change`](super::Fanout::change) and in
+    /// [`State::before_round`](super::State::before_round), the number of subscribers that will
+    /// receive the pushed messages. If it is 0, a service may store them for later.
+    pub fn subscribers(&self) -> usize {
+        self.subscribers
     }
 
     /// Ends the collection.

@@ -23,9 +23,12 @@
 //!   there are. (A single message may be larger. It stays until the next one is appended.) A client
 //!   that falls further behind gets a new snapshot and continues at the end of the tape. It may
 //!   miss messages, but it never receives an older message after a newer one.
-//! - **An unused fan-out is small.** Without subscribers it keeps no tape. So you may have one for
-//!   each room or each user.
-//! - **Leaving is automatic.** Dropping a `Subscriber` unsubscribes it.
+//! - **An unused fan-out is small.** Without subscribers it keeps no tape and costs about 1 KiB. So
+//!   you may have one for each room or each user.
+//! - **Leaving is automatic.** Dropping a `Subscriber` unsubscribes it. Updates that were not sent
+//!   by then are dropped: call [`Subscriber::flush`] before you return if they matter.
+//! - **Your own messages do not wait.** What you send with [`Socket::send`](crate::Socket::send) may
+//!   arrive before an earlier update, unless you call [`Subscriber::flush`] first.
 //! - **A panic in `change` leaves no message on the tape.** The panic itself continues in the code
 //!   that called `change`. Your state keeps what the closure changed before the panic.
 //!
@@ -208,16 +211,17 @@ impl<S: State> Fanout<S> {
 
     /// Adds a subscriber with a greeting of its own instead of the snapshot.
     ///
-    /// Use this for a client that reconnects and already has part of the data. `greet` writes the
-    /// greeting, which is returned as encoded frames. [`Subscriber::next`] then sends everything
-    /// that follows it, without a gap and without a repetition.
+    /// Use this for a client that reconnects and already has part of the data, or that gets messages
+    /// which were stored for it. `greet` writes the greeting, which is returned as encoded frames
+    /// for [`Socket::send_encoded`](crate::Socket::send_encoded). [`Subscriber::next`] then sends
+    /// everything that follows it, without a gap and without a repetition.
     pub fn subscribe_with(
         self: &Arc<Self>,
-        greet: impl FnOnce(&S, &mut Frames),
+        greet: impl FnOnce(&mut S, &mut Frames),
     ) -> (Subscriber<S>, Encoded) {
         let mut greeting = Frames::default();
         let shared = &mut *self.shared.lock();
-        greet(&shared.state, &mut greeting);
+        greet(&mut shared.state, &mut greeting);
         shared.subscribers += 1;
         self.round.notify_one();
         let position = Position::At(shared.tape.end());
@@ -230,6 +234,7 @@ impl<S: State> Shared<S> {
     /// Runs `change`. If it panics, its messages are removed before the panic continues.
     fn append<T>(&mut self, change: impl FnOnce(&mut S, &mut Frames) -> T) -> T {
         let Self { state, tape, .. } = self;
+        tape.frames.subscribers = self.subscribers;
         let before = tape.frames.ends.len();
         let result = catch_unwind(AssertUnwindSafe(|| change(state, &mut tape.frames)));
         let result = result.unwrap_or_else(|panic| {

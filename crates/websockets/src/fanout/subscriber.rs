@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use tungstenite::{Error, Message};
 
 use super::{Encoded, Fanout, State};
@@ -66,6 +66,22 @@ impl<S: State> Subscriber<S> {
             let frames = ready!(self.poll_recv(cx));
             socket.start_send_encoded(frames)?;
         }
+    }
+
+    /// Sends the updates that are on the tape now, without waiting for more.
+    ///
+    /// Call it before you send a message that must not overtake an earlier update, and before you
+    /// return from a handler whose client must still receive them: what is not sent by then is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Socket::send`].
+    pub async fn flush(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        while let Some(frames) = self.recv().now_or_never() {
+            socket.send_encoded(frames).await?;
+        }
+        Ok(())
     }
 
     /// Waits for the updates that this subscriber has not received yet, for

@@ -39,11 +39,11 @@ impl Tape {
         if subscribers == 0 {
             let removed = self.frames.removed + self.frames.bytes.len() as u64;
             self.start = self.end();
-            self.frames = Frames { removed, ..Frames::default() };
+            self.frames = Frames { removed, subscribers, ..Frames::default() };
             self.last = (Bytes::new(), 0..0);
             return;
         }
-        let Frames { bytes, ends, removed } = &mut self.frames;
+        let Frames { bytes, ends, removed, .. } = &mut self.frames;
         while bytes.len() > CAPACITY
             && ends.len() > 1
             && let Some(end) = ends.pop_front()
@@ -62,7 +62,7 @@ impl Tape {
     /// is one, and the cursor after them. `None` if they are no longer kept.
     pub(super) fn read_from(&mut self, cursor: u64) -> Option<(Encoded, u64)> {
         let first = usize::try_from(cursor.checked_sub(self.start)?).ok()?;
-        let Frames { bytes, ends, removed } = &self.frames;
+        let Frames { bytes, ends, removed, .. } = &self.frames;
         if first >= ends.len() {
             return Some((Encoded::default(), cursor));
         }

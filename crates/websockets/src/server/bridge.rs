@@ -14,6 +14,8 @@ use super::accept::Accepted;
 use super::answer::upgrade;
 use super::connection::run_connection;
 use super::handler::Handler;
+use super::handshake::required;
+use super::headers::lists;
 use super::limits::Rejection;
 use super::running::Running;
 use super::{Request, Server, forwarded};
@@ -31,14 +33,19 @@ impl Server {
     ///
     /// For each WebSocket, the bridge does what [`serve`](Self::serve) does: it checks the
     /// handshake and the origin, applies the limits, calls `process_request`, runs the handler, and
-    /// closes with the code that fits. It uses every flag except the address and `open_timeout`. It
-    /// answers no other requests.
+    /// closes with the code that fits. To pass a state to the handler, use
+    /// [`with`](crate::with). The example `axum` in this crate serves GET, POST and a WebSocket on
+    /// one port.
+    ///
+    /// Everything before the request belongs to the owner of the port. So the bridge ignores the
+    /// address, `--open-timeout`, `page` and `ready`, it serves no `/healthz`, and
+    /// `--max-connections` counts WebSockets only. `axum::serve` waits forever for a client that
+    /// sends nothing. If strangers can reach the port, put a proxy with a timeout in front of it, or
+    /// accept connections with hyper and its `header_read_timeout`.
     ///
     /// The origins that are allowed by default are those of pages on this machine, and of pages
     /// that were opened by this server's IP address. For a page with a host name, use
     /// `--allow-origin`.
-    ///
-    /// The example `axum` in this crate serves GET, POST and a WebSocket on one port.
     pub fn bridge<A>(self, handler: impl Handler<(), A>) -> Bridge {
         Bridge(Running::new(self, handler.boxed(())))
     }
@@ -47,6 +54,9 @@ impl Server {
 impl Bridge {
     /// Answers a request for a WebSocket from the client at `peer`. Return the response to axum or
     /// hyper: it is 101, or it says why there is no WebSocket.
+    ///
+    /// Extensions that you have added to the request, for example in a middleware that checks a
+    /// login, reach `process_request` and the handler.
     pub async fn upgrade<B, R: From<Bytes>>(
         &self,
         request: http::Request<B>,
@@ -66,9 +76,14 @@ impl Bridge {
             false => rejection,
         };
         let mut request = Request::new(head, Some(client));
-        let response = upgrade(&mut request, &running.server, rejection)
-            .instrument(info_span!("connection", peer = %client))
-            .await;
+        let response = match lists(request.headers(), http::header::UPGRADE, "websocket") {
+            false => required("This is a WebSocket; connect with a client, for example talk."),
+            true => {
+                upgrade(&mut request, &running.server, rejection)
+                    .instrument(info_span!("connection", peer = %client))
+                    .await
+            }
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let open_timeout = running.server.flags.open_timeout;
             let options = running.server.flags.options();
@@ -82,6 +97,11 @@ impl Bridge {
             tokio::spawn(run_connection(Arc::clone(running), Box::pin(accepting)));
         }
         response.map(R::from)
+    }
+
+    /// The number of open WebSockets.
+    pub fn connections(&self) -> usize {
+        self.0.limits.in_use()
     }
 
     /// Sends 1001 to every client, lets the handlers finish, and returns when every connection has

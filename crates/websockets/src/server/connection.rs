@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join};
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, warn};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -97,7 +97,10 @@ async fn end(
     };
     match handler {
         Some(handler) => {
-            _ = join(close, timeout(running.close_wait(), finish(handler))).await;
+            let finish = timeout(running.close_wait(), finish(handler));
+            if join(close, finish).await.1.is_err() {
+                warn!("the handler did not finish within close_timeout and is dropped");
+            }
         }
         None => close.await,
     }

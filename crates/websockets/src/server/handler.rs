@@ -27,7 +27,8 @@ use crate::{Result, Socket};
     message = "`{Self}` is not a handler",
     label = "this function cannot be a handler",
     note = "a handler looks like `async fn hello(socket: &mut Socket) -> websockets::Result<()>`",
-    note = "if it needs them, its next arguments are `request: Request` and, for `serve_with`, the state",
+    note = "if it needs them, its next arguments are `request: Request` and then the state, in this order",
+    note = "the state is passed by `serve_with(state, hello)`, elsewhere by `with(state, hello)`",
     note = "its future must be `Send`: it may not hold an `Rc` or a `std::sync::MutexGuard` across an `.await`"
 )]
 pub trait Handler<State, Arguments>: Sized + Send + Sync + 'static {
@@ -107,8 +108,9 @@ where
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot process requests",
     label = "this function has other arguments or another result",
-    note = "it looks like `async fn process_request(request: &mut Request, headers: &mut HeaderMap) -> Option<Response>`",
-    note = "to pass a state as the third argument, use `process_request(with(state, function))`"
+    note = "it looks like `async fn check(request: &mut Request) -> Option<Response>`",
+    note = "if it needs them, its next arguments are `headers: &mut HeaderMap` and then the state, in this order",
+    note = "the state is passed by `process_request(with(state, check))`"
 )]
 pub trait ProcessRequest<Arguments>: Send + Sync + 'static {
     #[doc(hidden)]
@@ -125,6 +127,15 @@ pub type BoxedProcessRequest = Arc<
 
 impl<F> ProcessRequest<(Request,)> for F
 where
+    F: for<'a> AsyncCall<(&'a mut Request,), Output = Option<Response>>,
+{
+    fn boxed(self) -> BoxedProcessRequest {
+        Arc::new(move |request, _| Box::pin(self.call_with((request,))))
+    }
+}
+
+impl<F> ProcessRequest<(Request, HeaderMap)> for F
+where
     F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap), Output = Option<Response>>,
 {
     fn boxed(self) -> BoxedProcessRequest {
@@ -133,6 +144,15 @@ where
 }
 
 impl<F, S: Clone + Send + Sync + 'static> ProcessRequest<(Request, S)> for With<S, F>
+where
+    F: for<'a> AsyncCall<(&'a mut Request, S), Output = Option<Response>>,
+{
+    fn boxed(self) -> BoxedProcessRequest {
+        Arc::new(move |request, _| Box::pin(self.1.call_with((request, self.0.clone()))))
+    }
+}
+
+impl<F, S: Clone + Send + Sync + 'static> ProcessRequest<(Request, HeaderMap, S)> for With<S, F>
 where
     F: for<'a> AsyncCall<(&'a mut Request, &'a mut HeaderMap, S), Output = Option<Response>>,
 {

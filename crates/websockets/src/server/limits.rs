@@ -72,6 +72,12 @@ impl ConnectionLimits {
         (permit, rejection)
     }
 
+    /// The number of open connections.
+    #[cfg(feature = "hyper")]
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.lock().total
+    }
+
     pub(super) fn trusted_proxies(&self) -> &[IpAddr] {
         &self.trusted_proxies
     }

@@ -152,7 +152,8 @@ impl Server {
 
     /// Calls an `async fn` for each request before it is answered, whether for a WebSocket or for a
     /// page. If it returns a response, that response is sent. If it returns `None`, the server
-    /// continues. The headers that it adds are sent with the 101 or with the page.
+    /// continues. It may take response headers as its second argument: what it adds there is sent
+    /// with the 101 or with the page.
     ///
     /// For a WebSocket it is called only if the handshake is valid and the origin is allowed. It
     /// has the time of `open_timeout`, so it may ask a database. Store what it finds in
@@ -163,10 +164,10 @@ impl Server {
     /// service with routes of its own uses a `bridge`.
     ///
     /// ```
-    /// use websockets::tungstenite::http::{HeaderMap, StatusCode};
+    /// use websockets::tungstenite::http::StatusCode;
     /// use websockets::{Flags, Request, Response, Server, respond};
     ///
-    /// async fn check_path(request: &mut Request, _: &mut HeaderMap) -> Option<Response> {
+    /// async fn check_path(request: &mut Request) -> Option<Response> {
     ///     let exists = request.uri().path() == "/chat";
     ///     (!exists).then(|| respond(StatusCode::NOT_FOUND, "Try /chat."))
     /// }
@@ -174,7 +175,7 @@ impl Server {
     /// let server = Server::new(Flags::default()).process_request(check_path);
     /// ```
     ///
-    /// If the function needs a state as its third argument, combine the two:
+    /// If the function needs a state as its last argument, combine the two:
     /// [`process_request(with(state, function))`](with).
     #[must_use]
     pub fn process_request<A>(mut self, process_request: impl ProcessRequest<A>) -> Self {

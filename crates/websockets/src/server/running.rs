@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use super::Server;
 use super::handler::BoxedHandler;
@@ -70,7 +70,7 @@ impl Running {
             warn!("shutting down: {clients} clients did not take their close frame in time");
         }
         if timeout(self.close_wait(), self.closing.wait()).await.is_err() {
-            debug!("{} clients did not close in time", self.closing.len());
+            info!("shutting down: {} connections did not end in time", self.closing.len());
         }
     }
 }

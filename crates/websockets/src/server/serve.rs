@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use super::accept::accept;
 use super::connection::run_connection;
@@ -53,7 +53,11 @@ impl Server {
     ///
     /// One sentence, if it cannot listen.
     pub async fn serve<A>(self, handler: impl Handler<(), A>) -> Result<()> {
-        let stop = signals()?;
+        let signal = signals()?;
+        let stop = async {
+            signal.await;
+            info!("shutting down; a second signal ends at once");
+        };
         let listeners = listen::bind(&self.flags.address).await?;
         self.announce(&listeners)?;
         self.serve_on(listeners, handler, stop).await;

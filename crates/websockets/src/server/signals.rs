@@ -3,8 +3,6 @@
 
 use std::io;
 
-use tracing::info;
-
 use crate::Result;
 
 /// Waits for the first signal that stops a server. A second signal ends the program at once.
@@ -18,11 +16,7 @@ use crate::Result;
 /// The system cannot register a signal handler.
 pub fn signals() -> Result<impl Future<Output = ()> + Send + 'static> {
     // Registered now, not at the first poll: a signal right after the start must not kill.
-    let next = next()?;
-    Ok(async move {
-        next.await;
-        info!("shutting down; a second signal ends at once");
-    })
+    Ok(next()?)
 }
 
 #[cfg(unix)]

@@ -29,6 +29,9 @@ use crate::{Error, Result};
 /// size that is rejected with 1009 still learns the reason.
 const MAX_UNREAD: u64 = 16 << 20;
 
+/// How long a client waits for the close frame of the server, as in Python `websockets`.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The longest close reason, in bytes (RFC 6455, section 5.5).
 const MAX_REASON: usize = 123;
 
@@ -44,8 +47,10 @@ const MAX_REASON: usize = 123;
 ///     Ok(())
 /// }
 /// ```
-#[derive(Clone, Debug)]
-pub struct CloseWith(CloseFrame);
+///
+/// Its content is public, so that a test can compare it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloseWith(pub CloseFrame);
 
 impl CloseWith {
     /// Closes with `code` and `reason`. A reason that is longer than 123 bytes is cut, because a
@@ -59,7 +64,8 @@ impl CloseWith {
         Self(CloseFrame { code, reason })
     }
 
-    /// Closes with 1003: the handler has no use for this kind of message.
+    /// Closes with 1003: the handler has no use for this kind of message. Returns the error, ready to
+    /// be returned.
     pub fn unsupported(reason: impl Into<Utf8Bytes>) -> Error {
         Self::new(CloseCode::Unsupported, reason).into()
     }
@@ -132,14 +138,14 @@ pub(crate) fn close_frame(code: CloseCode, reason: &'static str) -> CloseFrame {
 }
 
 impl Socket {
-    /// Closes the connection: sends `frame`, waits for the peer's close frame, and ends. A peer
-    /// that does not answer is disconnected after `close_timeout`, a peer that goes on sending
-    /// after 32 MiB.
+    /// Closes the connection: sends a close frame, waits for the peer's, and ends. A peer that does
+    /// not answer is disconnected after 10 s, and a peer that goes on sending after 32 MiB.
     ///
-    /// On a server you do not need this, because the server closes the connection when the handler
-    /// returns.
-    pub async fn close(&mut self, frame: CloseFrame, close_timeout: Duration) {
-        self.connection.close(frame, close_timeout).await;
+    /// A handler does not need this, because the server closes the connection when the handler
+    /// returns. A client needs it: if a socket is dropped, the peer sees a lost connection.
+    pub async fn close(&mut self, code: CloseCode, reason: impl Into<Utf8Bytes>) {
+        let CloseWith(frame) = CloseWith::new(code, reason);
+        self.connection.close(frame, CLOSE_TIMEOUT).await;
     }
 }
 

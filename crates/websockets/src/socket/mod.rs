@@ -44,6 +44,8 @@ use self::keepalive::{ConnectionWaker, Keepalive, Write};
 use self::websocket::WebSocket;
 use crate::fanout::Encoded;
 
+#[cfg(feature = "client")]
+pub(crate) use self::close::CLOSE_TIMEOUT;
 pub use self::close::CloseWith;
 pub(crate) use self::close::{close_frame, close_frame_for, handler_failed, shutdown_and_drain};
 #[cfg(feature = "client")]
@@ -87,7 +89,8 @@ impl Default for Options {
 /// [`Subscriber::next`](crate::fanout::Subscriber::next). So pause by waiting in `recv` with a
 /// timeout, not in `sleep`.
 ///
-/// It is also a `Stream` and a `Sink` of [`Message`]s, for code that needs one.
+/// It is also a `Stream` and a `Sink` of [`Message`]s, for code that needs one. With
+/// `StreamExt::split` you can receive while a message is being sent to a slow peer.
 #[derive(Debug)]
 pub struct Socket {
     connection: Arc<Connection>,
@@ -116,26 +119,38 @@ impl Socket {
     }
 
     /// Makes two sockets that are connected in memory: the server's and the client's. With them
-    /// you test a handler without a port, and on tokio's paused clock if you like.
+    /// you test a handler without a port, and on tokio's paused clock if you like
+    /// (`#[tokio::test(start_paused = true)]`, with tokio's feature `test-util`).
     ///
     /// ```
-    /// use websockets::{Result, Socket};
+    /// use websockets::{CloseCode, Result, Socket};
     ///
-    /// async fn hello(socket: &mut Socket) -> Result<()> {
-    ///     let Some(name) = socket.recv().await? else { return Ok(()) };
-    ///     socket.send(format!("Hello {name}!")).await?;
+    /// async fn echo(socket: &mut Socket) -> Result<()> {
+    ///     while let Some(message) = socket.recv().await? {
+    ///         socket.send(message).await?;
+    ///     }
     ///     Ok(())
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// let (mut server, mut client) = Socket::pair();
-    /// client.send("Ada").await?;
-    /// hello(&mut server).await?;
-    /// assert_eq!(client.recv().await?, Some("Hello Ada!".into()));
-    /// # Ok(())
+    /// let test = async {
+    ///     client.send("Ada").await?;
+    ///     assert_eq!(client.recv().await?, Some("Ada".into()));
+    ///     client.close(CloseCode::Normal, "").await;
+    ///     Result::Ok(())
+    /// };
+    /// // Side by side, as the handler and its client run in reality.
+    /// let (handler, test) = tokio::join!(echo(&mut server), test);
+    /// handler.and(test)
     /// # }
     /// ```
+    ///
+    /// The client must `close`: if it is dropped, the handler's `recv` returns an error. Both sockets
+    /// send pings, so a client that waits for long should wait in `recv`, not in `sleep`. The
+    /// connection holds 64 KiB in each direction. A close code is sent by the server, not by the
+    /// handler, so check the [`CloseWith`] that the handler returns.
     pub fn pair() -> (Self, Self) {
         let (server, client) = duplex(MEMORY);
         let options = Options::default();
@@ -164,9 +179,11 @@ impl Socket {
     }
 
     /// Waits for the next text or binary message. Returns `None` after the closing handshake, and
-    /// when the server shuts down.
+    /// when the server shuts down; [`is_shutting_down`](Self::is_shutting_down) tells them apart. A
+    /// peer that disconnects without a close frame is an error.
     ///
-    /// No message is lost if this future is dropped, so it may stand in `select!`.
+    /// No message is lost if this future is dropped, so it may stand in `select!`. At a shutdown,
+    /// messages that you have not received yet are dropped.
     ///
     /// # Errors
     ///
@@ -186,7 +203,10 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// The connection is closed or lost, or no pong arrived within `ping_timeout`.
+    /// The connection is closed or lost, or no pong arrived within `ping_timeout`. When the server
+    /// shuts down, the error is
+    /// [`SendAfterClosing`](tungstenite::error::ProtocolError::SendAfterClosing), so finish other
+    /// work before you return it.
     pub fn send(
         &mut self,
         message: impl Into<Message>,
@@ -219,6 +239,12 @@ impl Socket {
     /// The peer's close frame, once it has arrived; `Some(None)` if it has no code.
     pub fn closed(&self) -> Option<Option<CloseFrame>> {
         self.connection.closed()
+    }
+
+    /// Whether the server is shutting down. Then the client was sent 1001, `recv` returns `None`,
+    /// `send` fails, and the handler has `close_timeout` (6 s at most) to finish.
+    pub fn is_shutting_down(&self) -> bool {
+        self.connection.keepalive.lock().is_closing()
     }
 
     /// How long the answer to the last ping took; `None` before the first answer.
