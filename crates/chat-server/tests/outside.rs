@@ -38,6 +38,8 @@ fn a_service_outside_this_workspace_is_made_and_tested_as_the_chapter_says() {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_")) {
             command.env_remove(name);
         }
+        // Of what the tests themselves are run with.
+        command.env_remove("RUSTC_BOOTSTRAP");
         let out = command.env("CARGO_TARGET_DIR", folder.join("target")).output().unwrap();
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));

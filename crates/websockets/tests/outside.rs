@@ -45,6 +45,8 @@ async fn cargo(arguments: &[&str]) -> (bool, String) {
         .args(["--quiet", "--offline"])
         .current_dir(&place)
         .env("CARGO_TARGET_DIR", TARGET)
+        // Of what the tests themselves are run with.
+        .env_remove("RUSTC_BOOTSTRAP")
         .env_remove("RUSTFLAGS")
         .output()
         .await

@@ -4,19 +4,19 @@
 #[allow(dead_code, reason = "only the tests of many servers use all of it")]
 mod redis_server;
 
-const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
+pub const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
 /// Whether it is one of the two whose original is opened as a file.
-const LETS_IN_FILES: bool = false;
+pub const LETS_IN_FILES: bool = false;
 
 /// A running server, and its Redis, which is killed with it.
-struct Server {
+pub struct Server {
     program: testing::Program,
     _redis: redis_server::RedisServer,
 }
 
 /// Starts `EXE` with `args`, by way of the command `by` if that is not empty.
-async fn start_by(by: &[&str], args: &[&str]) -> Server {
+pub async fn start_by(by: &[&str], args: &[&str]) -> Server {
     let redis = redis_server::RedisServer::start().await;
     let url = redis.url();
     let words = [by, &[EXE], args, &["--redis", &url]].concat();

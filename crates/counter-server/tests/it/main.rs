@@ -1,5 +1,5 @@
-//! Tests of counter-server through the real binary, and of counter-cluster: nobody can tell one
-//! server of it from this one. Each crate has a `tests/it/start.rs` of its own.
+//! Tests of counter-server through the real binary. counter-cluster runs some of them, too, because
+//! one server of it behaves like this one. Each crate has a `tests/it/start.rs` of its own.
 
 /// Bad events: an error to the sender, and nothing else.
 mod bad_events;
@@ -13,6 +13,8 @@ mod dead_peers;
 mod floods;
 /// Frames that break the protocol, or claim and cost too much.
 mod frames;
+/// What the tests share.
+mod helpers;
 /// All the ways to leave but the polite one.
 #[cfg(target_os = "linux")]
 mod leaving;
@@ -31,31 +33,4 @@ mod shutdown;
 #[cfg(target_os = "linux")]
 mod slow_readers;
 
-use serde_json::{Value, json};
-use testing::{Peer, Program};
-
-include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/start.rs"));
-
-async fn start(flags: &[&str]) -> Server {
-    start_by(&[], &[&["localhost:0"], flags].concat()).await
-}
-
-fn users(count: u64) -> Value {
-    json!({"type": "users", "count": count})
-}
-
-fn state(value: i64) -> Value {
-    json!({"type": "state", "value": value})
-}
-
-async fn event(peer: &mut Peer) -> Value {
-    serde_json::from_str(&peer.text().await).unwrap()
-}
-
-/// Connects and reads the first two messages.
-async fn join(server: &Program, count: u64, value: i64) -> Peer {
-    let mut peer = Peer::connect(&server.url()).await;
-    assert_eq!(event(&mut peer).await, users(count));
-    assert_eq!(event(&mut peer).await, state(value));
-    peer
-}
+use helpers::*;

@@ -1,15 +1,15 @@
 // How this crate's server is started; main.rs says who else has such a file.
 
-const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
+pub const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
 
 /// Whether it is one of the two whose original is opened as a file.
-const LETS_IN_FILES: bool = true;
+pub const LETS_IN_FILES: bool = true;
 
 /// A running server.
-type Server = testing::Program;
+pub type Server = testing::Program;
 
 /// Starts `EXE` with `args`, by way of the command `by` if that is not empty.
-async fn start_by(by: &[&str], args: &[&str]) -> Server {
+pub async fn start_by(by: &[&str], args: &[&str]) -> Server {
     let words = [by, &[EXE], args].concat();
     testing::Program::start(words[0], &words[1..]).await
 }
