@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxys_header_counts() {
+    fn only_the_header_of_a_trusted_proxy_counts() {
         assert_eq!(seen("192.0.2.9:5", &["1.1.1.1"]), "192.0.2.9:5");
         assert_eq!(seen("192.0.2.9:5", &["10.0.0.1"]), "192.0.2.9:5");
         assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, 192.0.2.9"]), "192.0.2.9:0");
