@@ -32,8 +32,8 @@ fn a_service_outside_this_workspace_is_made_and_tested_as_the_chapter_says() {
     };
     let shell = |commands: &str| {
         let mut command = Command::new("sh");
-        // The crates are there already, since this workspace was built of them.
-        command.args(["-ec", commands]).current_dir(&folder).env("CARGO_NET_OFFLINE", "true");
+        command.args(["-ec", commands]).current_dir(&folder);
+        command.envs(testing::outside_build(env!("CARGO_TARGET_TMPDIR")));
         // Not this test's own settings: those are for this package.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_")) {
             command.env_remove(name);

@@ -11,6 +11,7 @@
 )]
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 #[cfg(unix)]
@@ -32,6 +33,19 @@ pub use raw::{HANDSHAKE, Raw, frame, http};
 
 /// How long any one step may take: far longer than it does on a loaded machine of two cores.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// What cargo needs in its environment to build a project outside the workspace. It shares what the
+/// workspace's own builds have compiled already: `temporary` is `CARGO_TARGET_TMPDIR`, a folder in
+/// the workspace's target folder.
+pub fn outside_build(temporary: &str) -> [(&'static str, String); 3] {
+    let target = Path::new(temporary).parent().unwrap_or(Path::new(temporary));
+    [
+        ("CARGO_BUILD_BUILD_DIR", target.display().to_string()),
+        // As in the workspace, or everything would be compiled again.
+        ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only".to_owned()),
+        ("CARGO_NET_OFFLINE", "true".to_owned()),
+    ]
+}
 
 /// `future`, or a failed test after [`LIMIT`].
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

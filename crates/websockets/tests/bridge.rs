@@ -3,6 +3,9 @@
 use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, soon};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep};
+use tungstenite::Bytes;
+use tungstenite::http::Request as Http;
+use websockets::{Flags, Request, Response, Result, Server, Socket};
 
 async fn axum(flags: &[&str]) -> Program {
     // `cargo test` builds the examples next to the tests.
@@ -78,6 +81,30 @@ async fn the_bridge_checks_handshake_origin_and_limits() {
     };
     soon("a free connection", accepted).await;
     assert_eq!(raw.close_code().await, Some(1009));
+}
+
+#[tokio::test(start_paused = true)]
+async fn process_request_has_only_the_open_timeout_on_a_bridge() {
+    async fn hangs(_: &mut Request) -> Option<Response> {
+        std::future::pending().await
+    }
+    async fn handler(_: &mut Socket) -> Result<()> {
+        Ok(())
+    }
+    let bridge = Server::new(Flags::default()).process_request(hangs).bridge(handler);
+    let mut head = Http::get("/").header("Host", "localhost").header("Connection", "Upgrade");
+    for (name, value) in [
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ] {
+        head = head.header(name, value);
+    }
+    let request = head.body(()).unwrap();
+    let response: tungstenite::http::Response<Bytes> =
+        bridge.upgrade(request, ([127, 0, 0, 1], 1).into()).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(bridge.connections(), 0);
 }
 
 #[cfg(unix)]

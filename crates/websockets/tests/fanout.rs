@@ -453,11 +453,13 @@ async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
 async fn flush_sends_updates_before_the_next_message() {
     let room = room();
     let (mut server, mut client) = Socket::pair();
-    let mut user = join(&room, "1 here; ").await;
+    let mut user = room.subscribe();
+    user.flush(&mut server).await.unwrap();
+    server.send("welcome").await.unwrap();
     say(&room, "update");
     user.flush(&mut server).await.unwrap();
     server.send("answer").await.unwrap();
-    for expected in ["update", "answer"] {
+    for expected in ["1 here; ", "welcome", "update", "answer"] {
         assert_eq!(client.recv().await.unwrap(), Some(Message::text(expected)));
     }
 }

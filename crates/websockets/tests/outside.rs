@@ -42,9 +42,10 @@ async fn cargo(arguments: &[&str]) -> (bool, String) {
     fs::copy(Path::new(HERE).join("../../Cargo.lock"), place.join("Cargo.lock")).unwrap();
     let cargo = Command::new(env!("CARGO"))
         .args(arguments)
-        .args(["--quiet", "--offline"])
+        .arg("--quiet")
         .current_dir(&place)
         .env("CARGO_TARGET_DIR", TARGET)
+        .envs(testing::outside_build(env!("CARGO_TARGET_TMPDIR")))
         // Of what the tests themselves are run with.
         .env_remove("RUSTC_BOOTSTRAP")
         .env_remove("RUSTFLAGS")

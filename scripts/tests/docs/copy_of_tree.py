@@ -34,7 +34,9 @@ class Copy:
         shown = any(block.output or "the server also prints" in block.marks for block in blocks)
         assert shown, "the try shows what happens: an sh fence with a text fence after it"
         self.restore()
-        session = Session(self.root, ports, {"CARGO_TARGET_DIR": str(self.root / "target")}, **limits)
+        # What it is built from was compiled for this tree already; only its own crates are not shared.
+        folders = {"CARGO_TARGET_DIR": str(self.root / "target"), "CARGO_BUILD_BUILD_DIR": str(self.tree.root / "target")}
+        session = Session(self.root, ports, folders, **limits)
         try:
             for block in blocks:
                 if name := block.marks.get("patch"):

@@ -68,7 +68,8 @@ impl<S: State> Subscriber<S> {
         }
     }
 
-    /// Sends the updates that are on the tape now, without waiting for more.
+    /// Sends the snapshot, if this subscriber has not received it yet, and the updates that are on the
+    /// tape now, without waiting for more.
     ///
     /// Call it before you send a message that must not overtake an earlier update, and before you
     /// return from a handler whose client must still receive them: what is not sent by then is
@@ -78,6 +79,11 @@ impl<S: State> Subscriber<S> {
     ///
     /// Those of [`Socket::send`].
     pub async fn flush(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        // The snapshot comes first, and it comes with the next round.
+        if let Position::Joined(_) = self.position {
+            let frames = self.recv().await;
+            socket.send_encoded(frames).await?;
+        }
         while let Some(frames) = self.recv().now_or_never() {
             socket.send_encoded(frames).await?;
         }

@@ -18,7 +18,7 @@ use super::handshake::required;
 use super::headers::lists;
 use super::limits::Rejection;
 use super::running::Running;
-use super::{Request, Server, forwarded};
+use super::{Request, Server, forwarded, respond};
 use crate::Socket;
 use crate::socket::boxed;
 
@@ -37,8 +37,8 @@ impl Server {
     /// [`with`](crate::with). The example `axum` in this crate serves GET, POST and a WebSocket on
     /// one port.
     ///
-    /// Everything before the request belongs to the owner of the port. So the bridge ignores the
-    /// address, `--open-timeout`, `page` and `ready`, it serves no `/healthz`, and
+    /// Everything before the request belongs to the owner of the port. So `--open-timeout` is only
+    /// the time for `process_request`. The bridge ignores the address, `page` and `ready`, it serves no `/healthz`, and
     /// `--max-connections` counts WebSockets only. `axum::serve` waits forever for a client that
     /// sends nothing. If strangers can reach the port, put a proxy with a timeout in front of it, or
     /// accept connections with hyper and its `header_read_timeout`.
@@ -79,9 +79,11 @@ impl Bridge {
         let response = match lists(request.headers(), http::header::UPGRADE, "websocket") {
             false => required("This is a WebSocket; connect with a client, for example talk."),
             true => {
-                upgrade(&mut request, &running.server, rejection)
-                    .instrument(info_span!("connection", peer = %client))
-                    .await
+                let response = upgrade(&mut request, &running.server, rejection)
+                    .instrument(info_span!("connection", peer = %client));
+                let response = timeout(running.server.flags.open_timeout, response).await;
+                let too_late = |_| respond(StatusCode::SERVICE_UNAVAILABLE, "This took too long.");
+                response.unwrap_or_else(too_late)
             }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
