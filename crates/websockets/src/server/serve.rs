@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Like [`serve`](Self::serve), on listeners of your own and until `stop` completes. It prints
-    /// nothing. To pass a state, use [`with`](crate::with). Returns when every connection has
+    /// nothing. To pass a state, use [`with`]. Returns when every connection has
     /// ended, or its time is over.
     pub async fn serve_on<A>(
         mut self,
