@@ -1,7 +1,6 @@
 //! The example `axum`: GET, POST and a WebSocket on one port.
 
 use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, soon};
-use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep};
 use tungstenite::Bytes;
 use tungstenite::http::Request as Http;
@@ -118,7 +117,7 @@ async fn at_a_stop_the_bridge_sends_1001() {
         peers.push(peer);
     }
     // A connection that has sent nothing delays nothing.
-    let _idle = TcpStream::connect(server.address).await.unwrap();
+    let _idle = tokio::net::TcpStream::connect(server.address).await.unwrap();
     server.terminate();
     for peer in &mut peers {
         assert_eq!(peer.closed().await, (1001, "server is shutting down".into()));
