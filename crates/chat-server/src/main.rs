@@ -22,7 +22,7 @@ use clap::Parser;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
-use websockets::tungstenite::http::{self, HeaderMap, HeaderValue, StatusCode, header};
+use websockets::tungstenite::http::{self, HeaderValue, StatusCode, header};
 use websockets::{CloseCode, CloseWith, Flags, Request, Response, Result, Server, Socket};
 use websockets::{flags, html, log, print_line, report, respond, with};
 
@@ -51,11 +51,7 @@ struct Chat {
 
 /// Checks each request before the server answers it. Everyone may load the page, but joining a room
 /// needs a token for it. The handler finds the token in the request's extensions.
-async fn process_request(
-    request: &mut Request,
-    _: &mut HeaderMap,
-    chat: Arc<Chat>,
-) -> Option<Response> {
+async fn process_request(request: &mut Request, chat: Arc<Chat>) -> Option<Response> {
     let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
     else {

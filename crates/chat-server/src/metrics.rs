@@ -7,7 +7,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
-use websockets::tungstenite::http::{HeaderMap, StatusCode};
+use websockets::tungstenite::http::StatusCode;
 use websockets::{Flags, Request, Response, Result, Server, Socket, listen, respond, with};
 
 /// In seconds. Most messages take about 1 ms. A message that waits for a stalled client takes 10 s.
@@ -37,11 +37,7 @@ pub async fn listen(address: String) -> Result<()> {
     Ok(())
 }
 
-async fn answer(
-    request: &mut Request,
-    _: &mut HeaderMap,
-    registry: Arc<Registry>,
-) -> Option<Response> {
+async fn answer(request: &mut Request, registry: Arc<Registry>) -> Option<Response> {
     let mut text = String::new();
     encode(&mut text, &registry).ok()?;
     (request.uri().path() == "/metrics").then(|| respond(StatusCode::OK, text.trim_end()))
