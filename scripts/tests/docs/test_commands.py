@@ -1,5 +1,5 @@
 """Runs the commands of the texts in this tree, as a reader would, and makes the changes that they
-propose in a copy of it."""
+propose in a copy of it. Those of a translation are the same, which test_texts.py checks."""
 
 import pytest
 from copy_of_tree import Copy
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 def steps():
     """Each command with what stands above it in its section, and the end of each section with servers."""
-    for text in Tree.of_git(ROOT).texts:
+    for text in Tree.of_git(ROOT).originals:
         for section in text.sections:
             runs = [at for at, block in enumerate(section) if block.is_run()]
             for at in runs:
@@ -57,7 +57,7 @@ def copy():
 
 
 def tries():
-    for text in Tree.of_git(ROOT).texts:
+    for text in Tree.of_git(ROOT).originals:
         for blocks in text.tries:
             yield pytest.param(blocks, id=f"{text.name}:{blocks[0].line}")
 

@@ -27,6 +27,24 @@ def test_listing(fence):
     check_listing(fence, TREE)
 
 
+def is_tried(block):
+    return not block.word and (block.is_run() or "patch" in block.marks)
+
+
+def run_as(block):
+    """What running the block does, and what it must print."""
+    return block.lines, block.marks, block.output and block.output.lines
+
+
+RUN = [run_as(block) for text in TREE.originals for block in text.blocks if is_tried(block)]
+TRANSLATED = [(t, b) for t in TREE.texts if t not in TREE.originals for b in t.blocks if is_tried(b)]
+
+
+@pytest.mark.parametrize("block", [pytest.param(b, id=f"{t.name}:{b.line}") for t, b in TRANSLATED])
+def test_translated_command(block):
+    assert run_as(block) in RUN, "a translation has the commands, the changes and the outputs of an original text"
+
+
 @pytest.mark.parametrize(
     "text, link", each(((t, *link) for t in TREE.texts for link in t.links), names.is_in_tree)
 )

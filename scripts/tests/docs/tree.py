@@ -26,6 +26,11 @@ class Tree:
         listed = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True, text=True, timeout=60)
         return Tree(root, [name for name in listed.stdout.split("\0") if name and (root / name).is_file()])
 
+    @property
+    def originals(self):
+        """The texts that are not translations: their commands are run."""
+        return [text for text in self.texts if ".zh-" not in text.name]
+
     def read(self, name):
         return (self.root / name).read_text(encoding="utf-8")
 
