@@ -34,6 +34,17 @@ fn every_crate_inherits_the_workspaces_lints_and_facts() {
 }
 
 #[test]
+fn every_program_and_library_denies_panics() {
+    let line = "#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]";
+    for path in crates().filter(|path| !path.ends_with("testing")) {
+        let roots = ["src/lib.rs", "src/main.rs"].map(|root| fs::read_to_string(path.join(root)));
+        for root in roots.into_iter().flatten() {
+            assert!(root.contains(line), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_crates_without_tls_compile_no_tls_library() {
     let demos =
         ["hello-server", "hello-client", "time-server", "counter-server", "chat-server", "talk"];
