@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use testing::soon;
+use testing::{frame, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tungstenite::Message;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
-use websockets::Socket;
 use websockets::fanout::{Encoded, Fanout, Frames, State, Subscriber};
+use websockets::{Options, Socket};
 
 /// Tells newcomers how many there are, and what was said last.
 #[derive(Default)]
@@ -50,7 +51,7 @@ struct Pipe<'a>(&'a [u8]);
 
 impl Read for Pipe<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        self.0.read(to)
+        Read::read(&mut self.0, to)
     }
 }
 
@@ -474,4 +475,83 @@ async fn a_change_sees_how_many_will_receive_it() {
     assert_eq!((count(), room.subscribers()), (2, 2));
     drop((user, other));
     assert_eq!(count(), 0);
+}
+
+/// Reads server frames of fewer than 126 bytes until `count` of them are complete. Panics when one
+/// is torn.
+async fn frames_of(stream: &mut DuplexStream, count: usize) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let mut head = [0; 2];
+        soon("a frame", stream.read_exact(&mut head)).await.unwrap();
+        assert!(
+            [0x81, 0x8a].contains(&head[0]) && head[1] < 126,
+            "torn: {head:x?} after {frames:x?}"
+        );
+        let mut payload = vec![0; head[1].into()];
+        soon("its payload", stream.read_exact(&mut payload)).await.unwrap();
+        frames.push((head[0], payload));
+    }
+    frames
+}
+
+/// Lets the other futures of a test run.
+async fn yield_often() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_update_does_not_tear_a_pong() {
+    let room = room();
+    let (here, mut there) = duplex(160);
+    let mut server = Socket::new(here, &[], Role::Server, Options::default());
+    let mut user = room.subscribe();
+    let shared = Arc::clone(&room);
+    let handler = async move {
+        while user.next(&mut server).await?.is_some() {
+            say(&shared, "update");
+        }
+        Ok::<_, tungstenite::Error>(())
+    };
+    let peer = async {
+        frames_of(&mut there, 1).await;
+        // After this there is no room for the whole pong.
+        say(&room, &"x".repeat(100));
+        yield_often().await;
+        // Both arrive at once, so the update of the click is on the tape when the pong is written.
+        let click_and_ping = [frame(0x81, "click"), frame(0x89, [b'P'; 125])].concat();
+        there.write_all(&click_and_ping).await.unwrap();
+        yield_often().await;
+        let frames = frames_of(&mut there, 3).await;
+        assert!(frames.contains(&(0x8a, vec![b'P'; 125])), "{frames:x?}");
+        assert!(frames.contains(&(0x81, b"update".to_vec())), "{frames:x?}");
+    };
+    tokio::select! {
+        () = peer => {}
+        ended = handler => panic!("{ended:?}"),
+    }
+}
+
+/// Has nothing to tell a new client.
+struct Silent;
+
+impl State for Silent {
+    fn snapshot(&self, _: &mut Frames) {}
+}
+
+#[tokio::test]
+async fn a_client_is_read_after_an_empty_snapshot() {
+    let silent = Fanout::new(Silent);
+    let (mut server, mut client) = Socket::pair();
+    let mut user = silent.subscribe();
+    let handler = tokio::spawn(async move { user.next(&mut server).await });
+    // The round comes and goes before the client sends anything.
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    client.send("hello").await.unwrap();
+    let received = soon("the message", handler).await.unwrap();
+    assert_eq!(received.unwrap(), Some(Message::text("hello")));
 }

@@ -260,3 +260,22 @@ async fn a_panic_in_ready_is_answered_with_503() {
         assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
     }
 }
+
+#[tokio::test]
+async fn process_request_cannot_break_the_handshake() {
+    async fn meddles(request: &mut Request, headers: &mut HeaderMap) -> Option<Response> {
+        for name in [header::SEC_WEBSOCKET_ACCEPT, header::UPGRADE, header::TRANSFER_ENCODING] {
+            headers.insert(name, HeaderValue::from_static("nonsense"));
+        }
+        let is_101 = request.uri().path() == "/101";
+        is_101.then(|| respond(StatusCode::SWITCHING_PROTOCOLS, "A WebSocket, is it?"))
+    }
+    let address = serve(|server| server.page("page").process_request(meddles)).await;
+    let (head, _) = open(address, "/", "").await;
+    assert!(!head.contains("nonsense") && head.contains("upgrade: websocket"), "{head}");
+    let plain = "GET /101 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for request in [plain, &handshake("/101", "")] {
+        let answer = http(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    }
+}

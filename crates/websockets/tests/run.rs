@@ -271,3 +271,26 @@ async fn a_panic_in_on_close_changes_nothing() {
         assert_eq!(peer.closed().await, (1008, "é".repeat(61)));
     }
 }
+
+#[tokio::test]
+async fn a_handler_that_writes_to_a_stuck_client_finishes_during_a_shutdown() {
+    static FINISHED: AtomicUsize = AtomicUsize::new(0);
+    async fn floods(socket: &mut Socket) -> Result<()> {
+        while socket.send(vec![0; 1 << 20]).await.is_ok() {}
+        assert!(socket.is_shutting_down());
+        FINISHED.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+    let (address, stop, _running) = serve(floods).await;
+    // It reads nothing.
+    let raw = Raw::open(address).await;
+    sleep(Duration::from_millis(300)).await;
+    stop.cancel();
+    soon("the handler's end", async {
+        while FINISHED.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    drop(raw);
+}

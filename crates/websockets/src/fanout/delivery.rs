@@ -2,8 +2,9 @@
 //! time: the next measurement starts when every subscriber has received the last one.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+use crate::catch::catch;
 
 /// The function that receives a measurement.
 pub(super) type Report = Box<dyn Fn(Duration) + Send>;
@@ -55,7 +56,7 @@ impl DeliveryTimer {
             {
                 // A subscriber that is dropped by a panic calls this, too. A second panic would
                 // end the program. The panic hook has logged it.
-                _ = catch_unwind(AssertUnwindSafe(|| report(since.elapsed())));
+                catch(|| report(since.elapsed()));
             }
         }
     }

@@ -101,6 +101,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use crate::catch::catch;
+
 use self::delivery::DeliveryTimer;
 pub use self::frames::{Encoded, Frames};
 use self::subscriber::Position;
@@ -113,7 +115,8 @@ use self::tape::Tape;
 /// twenty rounds of the others.
 const WAKE_BATCH: usize = 32;
 
-/// The state that all subscribers share.
+/// The state that all subscribers share. Its methods run under the lock of the fan-out, so they must
+/// not block, and they must not use the fan-out.
 pub trait State: Send + 'static {
     /// Writes a snapshot: everything that a client needs to know now. It is sent to a new client,
     /// and to a client that has fallen behind the tape.
@@ -251,7 +254,7 @@ impl<S: State> Shared<S> {
             state.before_round(subscribers, frames);
         };
         // A panic must not end the task that wakes everyone. The panic hook has logged it.
-        _ = catch_unwind(AssertUnwindSafe(|| self.append(before_round)));
+        catch(|| self.append(before_round));
         self.rounds += 1;
     }
 

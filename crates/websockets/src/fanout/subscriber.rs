@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_util::{FutureExt, Stream};
+use futures_util::Stream;
 use tungstenite::{Error, Message};
 
 use super::{Encoded, Fanout, State};
@@ -54,17 +54,37 @@ impl<S: State> Subscriber<S> {
         socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
+        match ready!(self.poll_exchange(socket, cx)) {
+            // At a shutdown nothing more is sent, and this is no fault of the handler.
+            Err(_) if socket.is_shutting_down() => Poll::Ready(Ok(None)),
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_exchange(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
         loop {
+            // No more is read while an update cannot be written.
             ready!(socket.poll_written(cx))?;
             // The snapshot is sent before anything else. After that, the client's messages come
             // before updates, so that several of them become one round.
-            if let Position::At(_) = self.position
-                && let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx)
-            {
-                return Poll::Ready(message.transpose());
+            let has_snapshot = matches!(self.position, Position::At(_));
+            if has_snapshot {
+                if let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) {
+                    return Poll::Ready(message.transpose());
+                }
+                // Reading may have written a part of a pong or of a ping. The rest goes first.
+                ready!(socket.poll_written(cx))?;
             }
-            let frames = ready!(self.poll_recv(cx));
-            socket.start_send_encoded(frames)?;
+            match self.poll_recv(cx) {
+                Poll::Ready(frames) => socket.start_send_encoded(frames)?,
+                // The snapshot was empty. From now on the client is read, too.
+                Poll::Pending if !has_snapshot && matches!(self.position, Position::At(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 
@@ -73,21 +93,30 @@ impl<S: State> Subscriber<S> {
     ///
     /// Call it before you send a message that must not overtake an earlier update, and before you
     /// return from a handler whose client must still receive them: what is not sent by then is
-    /// dropped.
+    /// dropped. No update is lost if this future is dropped.
     ///
     /// # Errors
     ///
     /// Those of [`Socket::send`].
     pub async fn flush(&mut self, socket: &mut Socket) -> Result<(), Error> {
-        // The snapshot comes first, and it comes with the next round.
-        if let Position::Joined(_) = self.position {
-            let frames = self.recv().await;
-            socket.send_encoded(frames).await?;
-        }
-        while let Some(frames) = self.recv().now_or_never() {
-            socket.send_encoded(frames).await?;
-        }
-        Ok(())
+        let end = self.fanout.shared.lock().tape.end();
+        poll_fn(|cx| {
+            loop {
+                ready!(socket.poll_written(cx))?;
+                if matches!(self.position, Position::At(cursor) if cursor >= end) {
+                    return Poll::Ready(Ok(()));
+                }
+                match self.poll_recv(cx) {
+                    Poll::Ready(frames) => socket.start_send_encoded(frames)?,
+                    // The snapshot comes with the next round.
+                    Poll::Pending if matches!(self.position, Position::Joined(_)) => {
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+        })
+        .await
     }
 
     /// Waits for the updates that this subscriber has not received yet, for

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -40,7 +41,9 @@ pub(super) async fn accept(
     permit: Permit,
     rejection: Option<Rejection>,
 ) -> Option<Accepted> {
-    let deadline = Instant::now() + running.server.flags.open_timeout;
+    // A program may pass the longest duration there is, which would overflow the clock.
+    let open_timeout = running.server.flags.open_timeout.min(Duration::from_secs(365 * 24 * 3600));
+    let deadline = Instant::now() + open_timeout;
     // Everything that a handshake needs is allocated when there is something to read. Then the
     // handshake usually completes before another connection is polled, so ten thousand that arrive
     // at the same time leave no holes in memory between the allocations that remain.

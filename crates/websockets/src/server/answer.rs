@@ -1,16 +1,17 @@
 //! The response to a request: the page, a health check, a WebSocket, or one sentence that says
 //! what was wrong.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use tracing::info;
 use tungstenite::http::uri::Authority;
-use tungstenite::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use tungstenite::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
 
 use super::headers::{lists, set};
 use super::limits::Rejection;
 use super::{Request, Response, Server, handshake, html, origin, respond};
+use crate::catch::catch;
 use crate::printable;
 
 /// The response to `request`. Status 101 means that the connection becomes a WebSocket.
@@ -85,9 +86,23 @@ pub(super) async fn upgrade(
         info!("WebSocket request rejected by process_request: {status} (origin: {origin})");
         return response;
     }
+    for name in HANDSHAKE_HEADERS {
+        headers.remove(name);
+    }
     response.headers_mut().extend(headers);
     response
 }
+
+/// Headers of a 101 that `process_request` cannot change.
+const HANDSHAKE_HEADERS: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// Whether the request has the one `Host` that it must have. HTTP/1.0 did not know it (RFC 9112,
 /// section 3.2).
@@ -121,12 +136,11 @@ fn rejected(rejection: Rejection) -> Response {
 }
 
 fn ready(server: &Server) -> Response {
-    let ready = || server.ready.as_ref().map_or(Ok(()), |ready| ready());
-    match catch_unwind(AssertUnwindSafe(ready)) {
-        Ok(Ok(())) => respond(StatusCode::OK, "ready"),
-        Ok(Err(reason)) => respond(StatusCode::SERVICE_UNAVAILABLE, &reason),
+    match catch(|| server.ready.as_ref().map_or(Ok(()), |ready| ready())) {
+        Some(Ok(())) => respond(StatusCode::OK, "ready"),
+        Some(Err(reason)) => respond(StatusCode::SERVICE_UNAVAILABLE, &reason),
         // The panic hook has logged it.
-        Err(_) => respond(StatusCode::SERVICE_UNAVAILABLE, "The readiness check failed."),
+        None => respond(StatusCode::SERVICE_UNAVAILABLE, "The readiness check failed."),
     }
 }
 
@@ -138,8 +152,11 @@ async fn process(
 ) -> Option<Response> {
     let process = server.process_request.as_ref()?;
     let response = AssertUnwindSafe(async { process(request, headers).await }).catch_unwind();
-    // The panic hook has logged it.
-    response.await.unwrap_or_else(|_| {
-        Some(respond(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."))
-    })
+    // The panic hook has logged it. A 101 is ours to send.
+    let error = || Some(respond(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."));
+    match response.await {
+        Ok(Some(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => error(),
+        Ok(response) => response,
+        Err(_) => error(),
+    }
 }

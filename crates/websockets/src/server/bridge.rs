@@ -107,7 +107,8 @@ impl Bridge {
     }
 
     /// Sends 1001 to every client, lets the handlers finish, and returns when every connection has
-    /// ended, or after `close_timeout` (6 s at most). New requests are answered with 503.
+    /// ended, or after 2 s for the close frames and `close_timeout` (6 s at most). New requests are
+    /// answered with 503.
     pub async fn shut_down(&self) {
         self.0.shut_down().await;
     }

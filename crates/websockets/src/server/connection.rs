@@ -63,7 +63,6 @@ pub(super) fn run_connection(
         }
         let end = end(&running, &connection, ended, &mut handler, awaiting_shutdown_notice);
         Box::pin(end).await;
-        catch(|| drop(handler));
         drop(permit);
     }
 }
@@ -82,7 +81,9 @@ async fn end(
     let span = info_span!("connection", peer = connection.remote_address().map(display));
     let frame = span.in_scope(|| ended.into_close_frame());
     report_close(running, connection, frame.as_ref());
-    let Some(frame) = frame else { return };
+    // A client that has closed gets its answer, even if the handler saw an error.
+    let answer = || connection.closed().map(|_| close_frame(CloseCode::Normal, ""));
+    let Some(frame) = frame.or_else(answer) else { return };
     // A shutdown waits for this, too.
     let _closing = running.closing.token();
     let close = connection.close(frame, running.server.flags.close_timeout);
@@ -95,15 +96,16 @@ async fn end(
             close.await;
         }
     };
-    match handler {
-        Some(handler) => {
-            let finish = timeout(running.close_wait(), finish(handler));
-            if join(close, finish).await.1.is_err() {
-                warn!("the handler did not finish within close_timeout and is dropped");
-            }
+    let finish = async {
+        if let Some(running_handler) = &mut *handler
+            && timeout(running.close_wait(), finish(running_handler)).await.is_err()
+        {
+            warn!("the handler did not finish within close_timeout and is dropped");
         }
-        None => close.await,
-    }
+        catch(|| drop(handler.take()));
+    };
+    // In this order, so that the closing handshake is the one that the connection wakes up.
+    join(finish, close).await;
 }
 
 /// How a handler ended.

@@ -128,7 +128,9 @@ where
 {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        for name in [header::CONNECTION, header::CONTENT_LENGTH, header::DATE] {
+        let ours =
+            [header::CONNECTION, header::CONTENT_LENGTH, header::DATE, header::TRANSFER_ENCODING];
+        for name in ours {
             response.headers_mut().remove(name);
         }
         // An Upgrade header counts only if Connection names it (RFC 9110, section 7.8).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -149,6 +149,8 @@ async fn accept_all(
                 let connection = tokio::spawn(connection);
                 if rejection.is_some() {
                     drop_oldest(&mut pending.lock(), connection.abort_handle());
+                    // Its request may be here already. A flood of others must not overtake it.
+                    yield_now().await;
                 }
             }
             // The client disconnected between its connect and our accept.
@@ -165,6 +167,7 @@ async fn accept_all(
 
 /// Makes room for one more rejected connection.
 fn drop_oldest(pending: &mut VecDeque<AbortHandle>, newest: AbortHandle) {
+    pending.retain(|connection| !connection.is_finished());
     pending.push_back(newest);
     if pending.len() > MAX_PENDING_REJECTIONS
         && let Some(oldest) = pending.pop_front()

@@ -144,7 +144,7 @@ impl Socket {
     /// A handler does not need this, because the server closes the connection when the handler
     /// returns. A client needs it: if a socket is dropped, the peer sees a lost connection.
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<Utf8Bytes>) {
-        let CloseWith(frame) = CloseWith::new(code, reason);
+        let frame = CloseFrame { code, reason: reason.into() };
         self.connection.close(frame, CLOSE_TIMEOUT).await;
     }
 }
@@ -155,6 +155,7 @@ impl Connection {
     pub(crate) async fn close(&self, frame: CloseFrame, close_timeout: Duration) {
         let peer_closed_first = self.closed().is_some();
         let handshake = async {
+            let CloseWith(frame) = CloseWith::new(frame.code, frame.reason);
             self.start_closing(Some(frame));
             poll_fn(|cx| self.poll_written(cx)).await?;
             // Messages that were on their way, up to the peer's own close frame.

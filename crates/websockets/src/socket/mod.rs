@@ -37,6 +37,7 @@ use futures_util::{Sink, Stream as MessageStream};
 use parking_lot::Mutex;
 use tokio::io::duplex;
 use tokio::task::{coop, yield_now};
+use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
 
@@ -215,7 +216,7 @@ impl Socket {
         let mut message = Some(message.into());
         poll_fn(move |cx| {
             if message.is_some() {
-                ready!(self.connection.poll_write(cx, Keepalive::poll_ready))?;
+                ready!(self.poll_write(cx, Keepalive::poll_ready))?;
             }
             if let Some(message) = message.take() {
                 Pin::new(&mut *self).start_send(message)?;
@@ -232,6 +233,10 @@ impl Socket {
     /// Those of [`send`](Self::send).
     pub async fn send_encoded(&mut self, frames: Encoded) -> Result<(), Error> {
         poll_fn(|cx| self.poll_written(cx)).await?;
+        // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
+        if self.closed().is_some() {
+            return Err(Error::AlreadyClosed);
+        }
         self.start_send_encoded(frames)?;
         poll_fn(|cx| self.poll_written(cx)).await
     }
@@ -269,7 +274,16 @@ impl Socket {
 
     /// Waits until everything is written that was sent before.
     pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.poll_written(cx)
+        self.poll_write(cx, Keepalive::poll_flush)
+    }
+
+    /// A step of writing, for the handler. At a shutdown it fails, even if the client does not read.
+    fn poll_write(&mut self, cx: &mut Context<'_>, write: Write) -> Poll<Result<(), Error>> {
+        let written = self.connection.poll_write(cx, write);
+        match written.is_pending() && self.is_shutting_down() {
+            true => Poll::Ready(Err(ProtocolError::SendAfterClosing.into())),
+            false => written,
+        }
     }
 }
 
@@ -347,8 +361,8 @@ impl MessageStream for Socket {
 impl Sink<Message> for Socket {
     type Error = Error;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.poll_write(cx, Keepalive::poll_ready)
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, Keepalive::poll_ready)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {

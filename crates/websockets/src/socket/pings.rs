@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 use tungstenite::Error;
 
+/// The longest pause.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The clock of one connection.
 #[derive(Debug)]
 pub(super) struct PingClock {
@@ -106,7 +109,8 @@ impl PingClock {
     }
 
     fn restart(&mut self, pause: Duration) {
-        self.timer.as_mut().reset(Instant::now() + pause);
+        // A program may pass the longest duration there is, which would overflow the clock.
+        self.timer.as_mut().reset(Instant::now() + pause.min(YEAR));
     }
 }
 
