@@ -69,6 +69,10 @@ impl Keepalive {
         self.closed.as_deref().map(Option::as_ref)
     }
 
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.is_unflushed
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.is_closing
     }

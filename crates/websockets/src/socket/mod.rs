@@ -96,6 +96,8 @@ impl Default for Options {
 pub struct Socket {
     connection: Arc<Connection>,
     messages_in_a_row: u8,
+    /// Something may not be written completely. While this is false, sending takes one lock less.
+    needs_flush: bool,
 }
 
 /// The part of a socket that the server keeps while the handler has the rest. With it the server
@@ -176,7 +178,7 @@ impl Socket {
             remote_address: remote_address.map(Box::new),
             keepalive: Mutex::new(Keepalive::new(websocket, ping_interval, ping_timeout)),
         };
-        Self { connection: Arc::new(connection), messages_in_a_row: 0 }
+        Self { connection: Arc::new(connection), messages_in_a_row: 0, needs_flush: true }
     }
 
     /// Waits for the next text or binary message. Returns `None` after the closing handshake, and
@@ -269,16 +271,22 @@ impl Socket {
 
     /// Takes whole frames. Everything that was sent before must be written already.
     pub(crate) fn start_send_encoded(&mut self, frames: Encoded) -> Result<(), Error> {
+        self.needs_flush = true;
         self.connection.keepalive.lock().start_send_encoded(frames.into_bytes())
     }
 
     /// Waits until everything is written that was sent before.
     pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Keepalive::poll_flush)
+        if self.needs_flush {
+            ready!(self.poll_write(cx, Keepalive::poll_flush))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// A step of writing, for the handler. At a shutdown it fails, even if the client does not read.
     fn poll_write(&mut self, cx: &mut Context<'_>, write: Write) -> Poll<Result<(), Error>> {
+        self.needs_flush = true;
         let written = self.connection.poll_write(cx, write);
         match written.is_pending() && self.is_shutting_down() {
             true => Poll::Ready(Err(ProtocolError::SendAfterClosing.into())),
@@ -329,7 +337,7 @@ impl MessageStream for Socket {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { connection, messages_in_a_row, .. } = self.get_mut();
+        let Self { connection, messages_in_a_row, needs_flush } = self.get_mut();
         if *messages_in_a_row == MESSAGES_PER_YIELD {
             *messages_in_a_row = 0;
             // Not `wake_by_ref`: a task that is always scheduled keeps the scheduler from checking
@@ -345,7 +353,11 @@ impl MessageStream for Socket {
         let step = ready!(coop::poll_proceed(cx));
         waker.is_ready.swap(false, Ordering::AcqRel);
         let cx = waker_ref(waker);
-        let message = connection.keepalive.lock().poll_next(&mut Context::from_waker(&cx));
+        let mut keepalive = connection.keepalive.lock();
+        let message = keepalive.poll_next(&mut Context::from_waker(&cx));
+        // Reading may have written a part of a pong or of a ping.
+        *needs_flush |= keepalive.is_unflushed();
+        drop(keepalive);
         if message.is_ready() {
             step.made_progress();
             *messages_in_a_row += 1;
@@ -365,7 +377,8 @@ impl Sink<Message> for Socket {
         self.poll_write(cx, Keepalive::poll_ready)
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.needs_flush = true;
         let Connection { waker, keepalive, .. } = &*self.connection;
         keepalive.lock().start_send(&mut Context::from_waker(&waker_ref(waker)), message)
     }
