@@ -15,7 +15,7 @@ FRAME = b"""<!doctype html><title>Frame</title><link rel=icon href=data:,>
 <iframe src="/" style="width: 1280px; height: 740px; border: 0"></iframe>"""
 # Gathers in `heard` what a page says of its connection, however short a time it says it.
 LISTEN = """window.heard = [];
-    new MutationObserver(() => heard.push(document.querySelector(".link")?.textContent))
+    new MutationObserver(() => heard.push(document.querySelector(".link")?.textContent ?? ""))
         .observe(document, { childList: true, characterData: true, subtree: true });"""
 
 
