@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -21,7 +20,7 @@ use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
 use crate::Socket;
-use crate::socket::{Stream, shutdown_and_drain};
+use crate::socket::{LONGEST, Stream, shutdown_and_drain};
 
 /// A connection that is a WebSocket now.
 pub(super) struct Accepted {
@@ -42,8 +41,7 @@ pub(super) async fn accept(
     rejection: Option<Rejection>,
 ) -> Option<Accepted> {
     // A program may pass the longest duration there is, which would overflow the clock.
-    let open_timeout = running.server.flags.open_timeout.min(Duration::from_secs(365 * 24 * 3600));
-    let deadline = Instant::now() + open_timeout;
+    let deadline = Instant::now() + running.server.flags.open_timeout.min(LONGEST);
     // Everything that a handshake needs is allocated when there is something to read. Then the
     // handshake usually completes before another connection is polled, so ten thousand that arrive
     // at the same time leave no holes in memory between the allocations that remain.
@@ -120,12 +118,8 @@ async fn request(
         true => rejection,
         false => rejection.or(permit.reassign_to(client.ip())),
     };
-    // A client that is accepted during a shutdown is sent 1001, too. So the token comes first.
-    *notice = Some(running.awaiting_shutdown_notice.token());
-    let rejection = match running.stop.is_cancelled() {
-        true => Some(Rejection::ShuttingDown),
-        false => rejection,
-    };
+    let (token, rejection) = running.admit(rejection);
+    *notice = Some(token);
     let mut request = Request::new(head, Some(client));
     let answer = answer(&mut request, &running.server, rejection);
     let response = match client == peer {

@@ -16,7 +16,6 @@ use super::connection::run_connection;
 use super::handler::Handler;
 use super::handshake::required;
 use super::headers::lists;
-use super::limits::Rejection;
 use super::running::Running;
 use super::{Request, Server, forwarded, respond};
 use crate::Socket;
@@ -70,11 +69,7 @@ impl Bridge {
         drop(body);
         let client = forwarded::client(peer, head.headers(), running.limits.trusted_proxies());
         let (permit, rejection) = running.limits.try_acquire(Some(client.ip()));
-        let awaiting_shutdown_notice = running.awaiting_shutdown_notice.token();
-        let rejection = match running.stop.is_cancelled() {
-            true => Some(Rejection::ShuttingDown),
-            false => rejection,
-        };
+        let (awaiting_shutdown_notice, rejection) = running.admit(rejection);
         let mut request = Request::new(head, Some(client));
         let response = match lists(request.headers(), http::header::UPGRADE, "websocket") {
             false => required("This is a WebSocket; connect with a client, for example talk."),

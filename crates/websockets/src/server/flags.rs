@@ -6,10 +6,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use super::origin;
-use crate::socket::Options;
-
-/// The longest time that a flag accepts, in seconds: a year. Far longer times overflow the clock.
-const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+use crate::socket::{LONGEST, Options};
 
 /// The largest value of `--max-size`, in bytes: 1 GiB. Anything larger is a file, and a few such
 /// messages at once would exceed the memory of a machine.
@@ -131,7 +128,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 =
         text.parse().map_err(|_| "use a number of seconds, for example 20 or 0.5")?;
-    if !(0.0..=LONGEST).contains(&seconds) {
+    if !(0.0..=LONGEST.as_secs_f64()).contains(&seconds) {
         return Err("use a number of seconds from 0 to a year".into());
     }
     Ok(Duration::from_secs_f64(seconds))

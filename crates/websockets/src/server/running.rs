@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
 
 use super::Server;
 use super::handler::BoxedHandler;
-use super::limits::ConnectionLimits;
+use super::limits::{ConnectionLimits, Rejection};
 
 /// How long a shutdown takes at most until every client was sent 1001. With 10,000 connections it
 /// took 0.8 s in a debug build on two cores. It takes longer only if handlers block the runtime's
@@ -45,6 +46,17 @@ impl Running {
             awaiting_shutdown_notice: TaskTracker::new(),
             closing: TaskTracker::new(),
         })
+    }
+
+    /// A token for a connection whose request was read, and the reason if the request must be
+    /// rejected. A client that is accepted during a shutdown is sent 1001, so the token comes first.
+    pub(super) fn admit(
+        &self,
+        rejection: Option<Rejection>,
+    ) -> (TaskTrackerToken, Option<Rejection>) {
+        let token = self.awaiting_shutdown_notice.token();
+        let is_stopping = self.stop.is_cancelled();
+        (token, if is_stopping { Some(Rejection::ShuttingDown) } else { rejection })
     }
 
     /// How long a shutdown waits for handlers and close frames.

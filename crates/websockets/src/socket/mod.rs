@@ -49,6 +49,7 @@ use crate::fanout::Encoded;
 pub(crate) use self::close::CLOSE_TIMEOUT;
 pub use self::close::CloseWith;
 pub(crate) use self::close::{close_frame, close_frame_for, handler_failed, shutdown_and_drain};
+pub(crate) use self::pings::LONGEST;
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 use tungstenite::Error;
 
-/// The longest pause.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest time that anything waits: a year. Far longer times overflow the clock.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The clock of one connection.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl PingClock {
 
     fn restart(&mut self, pause: Duration) {
         // A program may pass the longest duration there is, which would overflow the clock.
-        self.timer.as_mut().reset(Instant::now() + pause.min(YEAR));
+        self.timer.as_mut().reset(Instant::now() + pause.min(LONGEST));
     }
 }
 
