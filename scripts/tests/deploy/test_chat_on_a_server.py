@@ -142,6 +142,9 @@ class Page:
             event = json.loads(socket.recv(20))
             self.gaps += event["type"] == "gap"
             if event["type"] == "message":
+                # The history had this message already. It is also the answer to the repeated one.
+                if self.received and event["number"] <= self.received[-1][0]:
+                    continue
                 self.received.append((event["number"], event["name"], event["text"]))
                 if event["name"] == self.name and event["text"] == text:
                     self.sent += 1
