@@ -34,16 +34,15 @@ impl Checks {
             let (skipped, clients) = recorder.skipped();
             checks.skipped += skipped;
             checks.clients_that_skipped = checks.clients_that_skipped.max(clients);
-            checks.clicks += recorder.total_clicks;
+            checks.clicks += recorder.clicks;
             checks.missing += recorder.missing();
-            checks.backwards += recorder.faults.backwards;
-            checks.repeated += recorder.faults.repeated;
-            checks.unasked += recorder.faults.unexpected;
+            checks.backwards += recorder.backwards;
+            checks.repeated += recorder.repeated;
+            checks.unasked += recorder.unexpected;
             checks.behind = recorder.behind();
         }
-        let first = pool.clients.first().map(|client| client.value);
-        checks.end_value =
-            first.filter(|first| pool.clients.iter().all(|client| client.value == *first));
+        let first = pool.clients.first().and_then(|client| client.value);
+        checks.end_value = first.filter(|_| pool.clients.iter().all(|c| c.value == first));
         checks
     }
 
