@@ -31,9 +31,9 @@ impl Checks {
     pub fn of(recorders: &[&Recorder], pool: &ClientPool) -> Self {
         let mut checks = Self { clients: pool.clients.len(), ..Self::default() };
         for recorder in recorders {
-            let (skipped, clients) = recorder.skipped();
-            checks.skipped += skipped;
-            checks.clients_that_skipped = checks.clients_that_skipped.max(clients);
+            let skipped = recorder.records.iter().map(|record| record.skipped).filter(|n| *n > 0);
+            checks.skipped += skipped.clone().sum::<u64>();
+            checks.clients_that_skipped = checks.clients_that_skipped.max(skipped.count());
             checks.clicks += recorder.clicks;
             checks.missing += recorder.missing();
             checks.backwards += recorder.backwards;
@@ -48,22 +48,19 @@ impl Checks {
 
     /// The error message for the most serious failure. A repeated value is not a failure.
     pub fn problem(&self) -> Option<String> {
-        let message = if self.unasked > 0 {
+        Some(if self.unasked > 0 {
             OTHER_CLIENT.into()
         } else if self.backwards > 0 {
             format!("an older value came after a newer one {} times", self.backwards)
         } else if self.skipped > 0 {
-            let Self { skipped, clients_that_skipped, clients, .. } = self;
-            format!(
-                "{clients_that_skipped} of {clients} clients skipped {skipped} values; try fewer clicks"
-            )
+            let Self { clients_that_skipped: some, clients, skipped, .. } = self;
+            format!("{some} of {clients} clients skipped {skipped} values; try fewer clicks")
         } else if self.missing > 0 {
             format!("{} of {} clicks did not reach every client", self.missing, self.clicks)
         } else if self.end_value.is_none() {
             "the clients did not end at the same value".into()
         } else {
             return None;
-        };
-        Some(message)
+        })
     }
 }

@@ -72,14 +72,23 @@ impl Client {
         Self { target, stream, stage, users: None, value: None, partial_frame, unsent }
     }
 
-    /// Writes and reads as far as the connection is ready for it.
+    /// Writes and reads as far as the connection is ready for it. `is_at_end` says that the server
+    /// has sent its last byte.
     pub fn handle_ready(&mut self, is_at_end: bool, buffer: &mut ReadBuffer) -> Result<()> {
         buffer.values.clear();
+        // As long as the request is unsent, an error is one of the TCP handshake.
+        if self.stage < Stage::Open
+            && !self.unsent.is_empty()
+            && let Some(error) = self.stream.take_error().unwrap_or_else(Some)
+        {
+            return Err(self.target.connect_error(&error));
+        }
         self.send(&[])?;
         self.read(is_at_end, buffer)
     }
 
-    /// Sends bytes. Bytes that the kernel does not accept now are sent later.
+    /// Sends bytes, after those that are still unsent. Bytes that the kernel does not accept now
+    /// are sent later.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.unsent.extend_from_slice(bytes);
         while !self.unsent.is_empty() {
@@ -186,15 +195,13 @@ impl Client {
     fn check(&mut self, result: io::Result<usize>) -> Result<Option<usize>> {
         match result {
             Ok(n) => Ok(Some(n)),
-            Err(error) => match error.kind() {
-                // macOS has an error of its own for a TCP handshake that is under way.
-                ErrorKind::WouldBlock | ErrorKind::NotConnected => Ok(None),
-                _ if self.stage < Stage::Open => Err(self.target.connect_error(&error)),
-                _ => {
-                    self.end(&format!("a connection to the server failed: {error}"))?;
-                    Ok(None)
-                }
-            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            // macOS has an error of its own for a TCP handshake that is under way.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
+            Err(error) => {
+                self.end(&format!("a connection to the server failed: {error}"))?;
+                Ok(None)
+            }
         }
     }
 

@@ -36,29 +36,22 @@ pub struct Load<'a> {
 impl<'a> Load<'a> {
     /// The measured run, in which all clicks go up.
     pub fn measured(args: &'a Args, pool: &ClientPool) -> Result<Self> {
-        let duration = args.duration().unwrap_or(Duration::MAX);
-        Self::new(args, pool, 1, r#"{"action":"plus"}"#, duration, args.updates)
+        Self::new(args, pool, 1, r#"{"action":"plus"}"#)
     }
 
     /// The warm-up, which is a tenth of the measured run. All its clicks go down.
     pub fn warm_up(args: &'a Args, pool: &ClientPool) -> Result<Self> {
-        let duration = MAX_WARM_UP.min(args.duration().unwrap_or(Duration::MAX) / 10);
-        let updates = args.updates.map(|updates| updates.div_ceil(10));
-        Self::new(args, pool, -1, r#"{"action":"minus"}"#, duration, updates)
+        let mut run = Self::new(args, pool, -1, r#"{"action":"minus"}"#)?;
+        run.duration = MAX_WARM_UP.min(run.duration / 10);
+        run.updates = run.updates.div_ceil(10);
+        Ok(run)
     }
 
-    fn new(
-        args: &'a Args,
-        pool: &ClientPool,
-        step: i64,
-        action: &str,
-        duration: Duration,
-        updates: Option<u64>,
-    ) -> Result<Self> {
+    fn new(args: &'a Args, pool: &ClientPool, step: i64, action: &str) -> Result<Self> {
         let value = pool.clients.first().and_then(|client| client.value).unwrap_or_default();
         let click = frame::encode(TEXT, action.as_bytes());
+        let (duration, updates) = (args.duration(), args.updates.unwrap_or(u64::MAX));
         let recorder = Recorder::new(pool.clients.len(), value, step, args.barrier)?;
-        let updates = updates.unwrap_or(u64::MAX);
         Ok(Self { recorder, args, click, duration, updates, is_clicking: true })
     }
 
@@ -121,7 +114,7 @@ impl<'a> Load<'a> {
         while let Some((sender, clicks)) = self.recorder.may_click.pop() {
             if self.is_clicking && self.args.rate.is_none() {
                 let clicks = clicks.min(self.updates - self.recorder.clicks);
-                let now = Instant::now();
+                let now = self.recorder.began.elapsed();
                 (0..clicks).for_each(|_| self.recorder.record_click(sender, now));
                 self.send(clients, sender, clicks as usize)?;
             }
@@ -143,7 +136,7 @@ impl<'a> Load<'a> {
         let due: Vec<_> = due.map(|(n, due)| (n as usize % senders, due)).collect();
         // Record all clicks before the first one is sent, because sending may fail.
         for (sender, due) in &due {
-            self.recorder.record_click(*sender, self.recorder.began + *due);
+            self.recorder.record_click(*sender, *due);
         }
         for (first, (sender, _)) in due.iter().enumerate().take(senders) {
             self.send(clients, *sender, due.iter().skip(first).step_by(senders).len())?;
@@ -157,9 +150,8 @@ impl<'a> Load<'a> {
     }
 
     fn check_progress(&self, pool: &ClientPool) -> Result<()> {
-        let timed_out = |since: Instant| pool.has_timed_out_since(since);
-        if !self.recorder.oldest_missing().is_some_and(timed_out) || !timed_out(self.recorder.ended)
-        {
+        let since = self.recorder.waiting_since();
+        if since.is_none_or(|since| !pool.has_timed_out_since(since)) {
             return Ok(());
         }
         let (behind, all) = (self.recorder.behind(), pool.clients.len());

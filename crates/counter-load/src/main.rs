@@ -116,7 +116,7 @@ fn measure(
 
 /// Keeps the connections open without any clicks.
 fn stay_idle(pool: &mut ClientPool, args: &Args) -> Result<()> {
-    let (began, duration) = (Instant::now(), args.duration().unwrap_or_default());
+    let (began, duration) = (Instant::now(), args.duration());
     let bar = progress_bar("waiting", duration.as_millis() as u64);
     while began.elapsed() < duration && !pool.is_stopped() {
         pool.poll_once(|_, _, _| Ok(()))?;

@@ -27,7 +27,8 @@ pub type Latencies = Histogram<u32>;
 
 /// A click whose value some clients have not received yet.
 struct Click {
-    clicked_at: Instant,
+    /// In microseconds since the run began, because every delivery needs the difference to now.
+    clicked_at: u64,
     sender: usize,
     /// The number of clients that have received its value or a later one.
     passed_by: usize,
@@ -79,8 +80,8 @@ pub struct Recorder {
     pub unexpected: u64,
     /// The time at which the run began.
     pub began: Instant,
-    /// The time at which the last value arrived.
-    pub ended: Instant,
+    /// The time from the beginning until the last value arrived.
+    pub ended: Duration,
     /// The senders that may click now, each with a number of clicks.
     pub may_click: Vec<(usize, u64)>,
 }
@@ -92,7 +93,6 @@ impl Recorder {
         let latencies = histogram(2)?;
         let record = ClientRecord { newest_click: 0, skipped: 0, saw_reversal: false, latencies };
         let records = vec![record; clients];
-        let now = Instant::now();
         Ok(Self {
             base,
             step,
@@ -109,50 +109,54 @@ impl Recorder {
             backwards: 0,
             repeated: 0,
             unexpected: 0,
-            began: now,
-            ended: now,
+            began: Instant::now(),
+            ended: Duration::ZERO,
             may_click: Vec::new(),
         })
     }
 
-    /// Records a click. With a rate, `clicked_at` is the time at which the click was due, even if
-    /// it is sent later, because a user would have clicked at that time.
-    pub fn record_click(&mut self, sender: usize, clicked_at: Instant) {
+    /// Records a click, at this time since the run began. With a rate, this is the time at which the
+    /// click was due, even if it is sent later, because a user would have clicked at that time.
+    pub fn record_click(&mut self, sender: usize, at: Duration) {
         self.clicks += 1;
+        let clicked_at = at.as_micros() as u64;
         self.pending.push_back(Click { clicked_at, sender, passed_by: 0, is_skipped: false });
     }
 
     /// Records the values that a client has received.
-    pub fn record_values(&mut self, client: usize, values: &[i64], now: Instant) {
+    pub fn record_values(&mut self, client: usize, values: &[i64], received_at: Instant) {
         let before = self.deliveries;
+        let now = received_at.duration_since(self.began);
         for value in values {
-            self.record_value(client, *value, now);
+            self.record_value(client, *value, now.as_micros() as u64);
         }
         if self.deliveries > before {
             self.ended = now;
-            let slice = now.duration_since(self.began).div_duration_f64(SLICE) as usize;
-            if self.timeline.len() <= slice {
-                self.timeline.resize(slice + 1, 0);
-            }
+            let slice = now.div_duration_f64(SLICE) as usize;
+            self.timeline.resize(self.timeline.len().max(slice + 1), 0);
             if let Some(deliveries) = self.timeline.get_mut(slice) {
                 *deliveries += self.deliveries - before;
             }
         }
     }
 
-    fn record_value(&mut self, client: usize, value: i64, now: Instant) {
+    fn record_value(&mut self, client: usize, value: i64, now: u64) {
         let Some(record) = self.records.get_mut(client) else { return };
-        let number = value.wrapping_sub(self.base).wrapping_mul(self.step);
-        let Some(number) = u64::try_from(number).ok().filter(|number| *number <= self.clicks)
-        else {
+        // A value before the first click becomes a huge number.
+        let number = value.wrapping_sub(self.base).wrapping_mul(self.step) as u64;
+        let next = record.newest_click + 1;
+        if number > self.clicks {
             self.unexpected += 1;
-            return;
-        };
-        if number == record.newest_click {
+        } else if number >= next {
+            record.newest_click = number;
+            record.skipped += number - next;
+            self.deliveries += 1;
+            for passed in next..=number {
+                self.pass_click(client, passed, now, passed == number);
+            }
+        } else if number == record.newest_click {
             self.repeated += 1;
-            return;
-        }
-        if number < record.newest_click {
+        } else {
             self.backwards += 1;
             // One step back to a value that this client already had is a click in the other
             // direction. A late value was skipped before, and lost data are more than one step.
@@ -160,23 +164,15 @@ impl Recorder {
                 record.saw_reversal = true;
                 self.reversals += 1;
             }
-            return;
-        }
-        let next = record.newest_click + 1;
-        record.newest_click = number;
-        record.skipped += number - next;
-        self.deliveries += 1;
-        for passed in next..=number {
-            self.pass_click(client, passed, now, passed == number);
         }
     }
 
     /// Records that a client has received the value of a click, or has skipped it.
-    fn pass_click(&mut self, client: usize, number: u64, now: Instant, is_received: bool) {
+    fn pass_click(&mut self, client: usize, number: u64, now: u64, is_received: bool) {
         let clients = self.records.len();
         let click = self.pending.get_mut((number - self.first_pending) as usize);
         let (Some(click), Some(record)) = (click, self.records.get_mut(client)) else { return };
-        let latency = now.duration_since(click.clicked_at).as_micros() as u64;
+        let latency = now.saturating_sub(click.clicked_at);
         let is_own = click.sender == client;
         click.passed_by += 1;
         click.is_skipped |= !is_received;
@@ -187,7 +183,8 @@ impl Recorder {
                 self.own_copy.saturating_record(latency);
             }
         }
-        if if self.barrier { is_complete } else { is_own } {
+        let may_click = if self.barrier { is_complete } else { is_own };
+        if may_click {
             match self.may_click.last_mut() {
                 Some((sender, clicks)) if *sender == click.sender => *clicks += 1,
                 _ => self.may_click.push((click.sender, 1)),
@@ -217,20 +214,15 @@ impl Recorder {
         self.pending.len()
     }
 
-    /// The time of the oldest click whose value some clients have not received.
-    pub fn oldest_missing(&self) -> Option<Instant> {
-        self.pending.front().map(|click| click.clicked_at)
+    /// The time since which no value has arrived although some clients have not received a value.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        let oldest = Duration::from_micros(self.pending.front()?.clicked_at);
+        Some(self.began + oldest.max(self.ended))
     }
 
     /// The number of clients that have not received the value of the last click.
     pub fn behind(&self) -> usize {
         self.records.iter().filter(|record| record.newest_click < self.clicks).count()
-    }
-
-    /// The number of values that clients skipped, and the number of these clients.
-    pub fn skipped(&self) -> (u64, usize) {
-        let skipped = self.records.iter().map(|record| record.skipped);
-        (skipped.clone().sum(), skipped.filter(|skipped| *skipped > 0).count())
     }
 }
 

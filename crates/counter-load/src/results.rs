@@ -14,7 +14,7 @@ use crate::recorder::{Recorder, SLICE};
 const MAX_POINTS: usize = 100;
 
 /// All results.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Results {
     pub url: String,
     pub clients: usize,
@@ -39,7 +39,7 @@ pub struct Results {
     pub load: Option<CpuUsage>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Connect {
     /// The time until all clients had received `users` and `state`.
     pub seconds: f64,
@@ -118,14 +118,9 @@ impl Results {
             in_flight: closed_loop.then_some(args.in_flight),
             barrier: args.barrier,
             rate: args.rate,
-            interrupted: false,
-            problem: None,
             connect,
-            run: None,
-            checks: None,
-            server: None,
             memory,
-            load: None,
+            ..Self::default()
         }
     }
 
@@ -141,7 +136,7 @@ impl Results {
 impl Run {
     /// The numbers of a run. `None` if no value was delivered.
     pub fn of(recorder: &Recorder) -> Result<Option<Self>> {
-        let seconds = recorder.ended.duration_since(recorder.began).as_secs_f64();
+        let seconds = recorder.ended.as_secs_f64();
         if recorder.deliveries == 0 || seconds == 0.0 {
             return Ok(None);
         }
