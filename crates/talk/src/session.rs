@@ -11,7 +11,7 @@ use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use websockets::tungstenite::protocol::CloseFrame;
-use websockets::{Message, Options, Result, Socket};
+use websockets::{CloseCode, Message, Options, Result, Socket};
 
 use crate::backoff::Backoff;
 use crate::console::{Console, Line};
@@ -116,9 +116,12 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
         console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
     }
     leave(&mut socket, &flags.url, result).await?;
-    Ok(match by_us {
+    let frame = socket.closed().flatten();
+    // A server may close with another code than ours, for example at the same moment.
+    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == CloseCode::Normal);
+    Ok(match by_us && is_echo {
         true => End::ByUs,
-        false => End::ByServer(socket.closed().flatten()),
+        false => End::ByServer(frame),
     })
 }
 

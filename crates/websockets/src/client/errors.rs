@@ -8,8 +8,8 @@ use tungstenite::error::{CapacityError, Error as WsError, ProtocolError, SubProt
 use tungstenite::handshake::client::Response;
 
 use super::url::Target;
-use crate::printable;
 use crate::socket::is_missed_pong;
+use crate::{Error, Socket, printable};
 
 /// There is no connection.
 pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
@@ -124,6 +124,19 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
              proxy's on the way"
         ),
     }
+}
+
+/// The server closed, and the conversation was not over.
+pub(super) fn closed_early(socket: &Socket) -> Error {
+    match socket.closed() {
+        Some(Some(frame)) => format!(
+            "the server closed the connection too early: {} {}",
+            u16::from(frame.code),
+            printable(&frame.reason)
+        ),
+        _ => "the server closed the connection too early".into(),
+    }
+    .into()
 }
 
 /// A server that is gone. TLS libraries tell it by their words alone.
