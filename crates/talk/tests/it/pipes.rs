@@ -116,6 +116,7 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
     .await;
     let (status, _, says) = ended(&output);
     assert!(says.contains("sent a message of 11 bytes, and 10 is the most"), "{says}");
+    assert!(says.ends_with("; have it send less at once, or raise --max-size\n"), "{says}");
     assert_eq!(status, Some(1));
     assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Size, .. }))));
 }
