@@ -88,22 +88,38 @@ impl Target {
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let body = String::from_utf8_lossy(bytes.get(length..).unwrap_or_default());
-            let first_line: String =
-                body.lines().next().unwrap_or_default().chars().take(200).collect();
-            // Do not show an HTML page or the length of a chunk as the reason.
-            let reason = match response.headers().contains_key("transfer-encoding") {
-                false if !first_line.is_empty() && !first_line.starts_with('<') => {
-                    format!(": {}", printable(&first_line))
-                }
-                _ => "; is it the right URL?".into(),
+            // The first line of a chunked body is the length of its first chunk.
+            let is_chunked = response.headers().contains_key("transfer-encoding");
+            let first_line = body.lines().nth(is_chunked.into()).unwrap_or_default();
+            let first_line: String = first_line.chars().take(200).collect();
+            // Do not show an HTML page as the reason.
+            let reason = match first_line.as_str() {
+                "" => "; is it the right URL?".into(),
+                page if page.starts_with('<') => "; is it the right URL?".into(),
+                line => format!(": {}", printable(line)),
             };
             let url = &self.url;
             return Err(format!("{url} answered {status} instead of a WebSocket{reason}").into());
         }
-        match response.headers().get("sec-websocket-accept") {
-            Some(accept) if *accept == derive_accept_key(key.as_bytes()) => Ok(Some(length)),
-            _ => Err(self.not_a_websocket_error("its Sec-WebSocket-Accept is wrong")),
-        }
+        // RFC 6455, section 4.1.
+        let has = |name, word: &str| {
+            let values = response.headers().get_all(name).iter();
+            let mut items = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+            items.any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let accept = response.headers().get("sec-websocket-accept");
+        let problem = if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
+            "its Sec-WebSocket-Accept is wrong"
+        } else if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+            "its Upgrade or Connection is wrong"
+        } else if response.headers().contains_key("sec-websocket-extensions")
+            || response.headers().contains_key("sec-websocket-protocol")
+        {
+            "it uses an extension or a subprotocol that was not requested"
+        } else {
+            return Ok(Some(length));
+        };
+        Err(self.not_a_websocket_error(problem))
     }
 
     /// The error for a response that does not open a WebSocket.

@@ -112,7 +112,7 @@ pub(crate) fn close_frame_for(result: Result<()>) -> Option<CloseFrame> {
             None
         }
         Some(WsError::Capacity(fault)) => {
-            warn!("closed with 1009: {fault}");
+            warn!("closed with 1009: {fault}; raise --max-size to accept it");
             Some(close_frame(CloseCode::Size, "the message is larger than max_size"))
         }
         // tungstenite's own description may quote the text.
