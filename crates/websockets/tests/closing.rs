@@ -28,7 +28,7 @@ fn because(code: u16) -> Option<Option<CloseFrame>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_frame_is_the_end_before_tcp_ends() {
+async fn a_close_frame_is_the_end() {
     for (role, wait) in [(Role::Client, 1), (Role::Server, 10)] {
         let (mut socket, mut peer) = socket(role);
         peer.write_all(&close_frame(role, 1011, "because")).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_close_frame_is_the_end_before_tcp_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_answers_ends_tcp_in_a_second() {
+async fn a_client_waits_a_second_for_tcp() {
     let (mut socket, mut peer) = socket(Role::Client);
     peer.write_all(&close_frame(Role::Client, 1000, "")).await.unwrap();
     let began = Instant::now();
@@ -66,7 +66,7 @@ async fn a_close_frame_ends_a_send_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_frame_counts_even_after_a_failed_write() {
+async fn a_close_frame_counts_after_a_failed_write() {
     for role in [Role::Client, Role::Server] {
         let (mut socket, mut peer) = socket(role);
         peer.write_all(&close_frame(role, 1013, "because")).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_close_frame_counts_even_after_a_failed_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_code_is_reported_as_it_was_sent() {
+async fn a_close_code_is_reported_as_sent() {
     for role in [Role::Client, Role::Server] {
         for code in [0, 999, 1000, 1005, 1014, 1015, 2999, 4999, 65_535] {
             let (mut socket, mut peer) = socket(role);

@@ -107,7 +107,7 @@ async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_close_frame_counts_even_if_tcp_stays_open() {
+async fn a_close_frame_counts_before_tcp_ends() {
     let frame = CloseFrame { code: 1011.into(), reason: "because".into() };
     for name in [None, Some("Ada\n")] {
         let (mut client, mut socket) = at_the_prompt().await;
@@ -124,7 +124,7 @@ async fn a_close_frame_counts_even_if_tcp_stays_open() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_at_once_is_reported_with_its_code() {
+async fn an_early_close_is_reported_with_its_code() {
     // The client may see the close frame before, while or after it sends the name.
     for _ in 0..20 {
         let (client, ()) = converse("Ada\n", async |mut socket| {

@@ -66,7 +66,7 @@ async fn the_exit_status_tells_a_clean_close_from_another() {
 }
 
 #[tokio::test]
-async fn a_close_frame_counts_even_if_tcp_stays_open() {
+async fn a_close_frame_counts_before_tcp_ends() {
     for (code, says) in [(1011, "internal error: because"), (1014, "bad gateway: because")] {
         for input_is_open in [false, true] {
             let (listener, url) = listen().await;
@@ -86,7 +86,7 @@ async fn a_close_frame_counts_even_if_tcp_stays_open() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_a_close_with_another_code_is_reported() {
+async fn another_code_than_ours_is_reported() {
     let (output, ()) = converse(&["--wait", "0"], "", async |socket| {
         let mut close = [0; 8];
         socket.get_mut().read_exact(&mut close).await.unwrap();
