@@ -83,18 +83,36 @@ impl Target {
         let (status, headers) = (response.status(), response.headers());
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let body = String::from_utf8_lossy(bytes.get(length..).unwrap_or_default());
-            let line = format!("{:.200}", body.lines().next().unwrap_or_default());
-            // Do not show an HTML page or the length of a chunk as the reason.
-            let is_reason = !line.is_empty() && !line.starts_with('<');
-            let reason = match is_reason && !headers.contains_key("transfer-encoding") {
-                true => format!(": {}", printable(&line)),
-                false => "; is it the right URL?".into(),
+            let is_chunked = headers.contains_key("transfer-encoding");
+            // The first line of a chunked body is the length of its first chunk.
+            let line = body.lines().nth(is_chunked.into()).unwrap_or_default();
+            // Do not show an HTML page as the reason.
+            let reason = match line.is_empty() || line.starts_with('<') {
+                true => "; is it the right URL?".into(),
+                false => format!(": {}", printable(&format!("{line:.200}"))),
             };
             return Err(format!("{text} answered {status} instead of a WebSocket{reason}").into());
         }
-        match headers.get("sec-websocket-accept") {
-            Some(accept) if *accept == derive_accept_key(key.as_bytes()) => Ok(Some(length)),
-            _ => Err(not_a_websocket("its Sec-WebSocket-Accept is wrong")),
+        // RFC 6455, section 4.1.
+        let has = |name, word: &str| {
+            let values = headers.get_all(name).iter();
+            let mut items = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+            items.any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        if headers
+            .get("sec-websocket-accept")
+            .is_none_or(|accept| *accept != derive_accept_key(key.as_bytes()))
+        {
+            Err(not_a_websocket("its Sec-WebSocket-Accept is wrong"))
+        } else if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+            Err(not_a_websocket("its Upgrade or Connection is wrong"))
+        } else if ["sec-websocket-extensions", "sec-websocket-protocol"]
+            .iter()
+            .any(|name| headers.contains_key(*name))
+        {
+            Err(not_a_websocket("it uses an extension or a subprotocol that was not requested"))
+        } else {
+            Ok(Some(length))
         }
     }
 
