@@ -41,8 +41,8 @@ pub fn outside_build(temporary: &str) -> [(&'static str, String); 3] {
     let target = Path::new(temporary).parent().unwrap_or(Path::new(temporary));
     [
         ("CARGO_BUILD_BUILD_DIR", target.display().to_string()),
-        // As in the workspace, or everything would be compiled again.
-        ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only".to_owned()),
+        // As for dependencies in the workspace, or they would be compiled again.
+        ("CARGO_PROFILE_DEV_DEBUG", "false".to_owned()),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
     ]
 }
