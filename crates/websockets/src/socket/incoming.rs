@@ -125,3 +125,6 @@ impl Incoming {
         FrameHeader { is_final, ..self.header.clone() }.format(self.chunk_left, out).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;
