@@ -151,3 +151,6 @@ fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
     request.headers_mut().extend(headers.clone());
     Ok(request)
 }
+
+#[cfg(test)]
+mod tests;
