@@ -76,7 +76,7 @@ fn a_valid_head_is_accepted_in_any_pieces() {
 
 #[test]
 fn an_invalid_head_gets_an_answer_as_soon_as_it_ends() {
-    check(600, |input| {
+    check(300, |input| {
         let mut bytes = head(input)?.0;
         if input.ratio(1, 8)? {
             // Too many headers, or too long ones.

@@ -318,7 +318,7 @@ fn frames_in_any_pieces_are_the_same_messages() {
 
 #[test]
 fn a_changed_stream_ends_with_the_code_of_rfc_6455() {
-    check(1000, |input| {
+    check(500, |input| {
         let (role, max_size) = (role(input)?, *input.choose(&[600, 5000, 1 << 20])?);
         let mut stream = frames(input, role, max_size)?;
         mutate(input, &mut stream)?;
