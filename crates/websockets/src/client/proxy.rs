@@ -209,6 +209,8 @@ mod tests {
                 Err(error) => {
                     assert!(!is_right, "{error}");
                     let error = error.to_string();
+                    let wants_login = answer == HTTP[1].as_bytes();
+                    assert!(!wants_login || error.contains("wants another login"), "{error}");
                     let is_safe = |c: char| !c.is_control() && c != '\u{202e}';
                     assert!(error.chars().all(is_safe), "{error:?}");
                 }
