@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn any_json_is_a_message_or_gets_the_same_error() {
+    fn any_json_is_a_message_or_an_error() {
         check(2000, |input| {
             let (id, mut said) = (text(input, &JSON, 12)?, text(input, &JSON, 12)?);
             if input.ratio(1, 4)? {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_json_that_says_the_same() {
+    fn an_event_keeps_what_it_was_given() {
         check(500, |input| {
             let (name, id, text) =
                 (text(input, &JSON, 8)?, text(input, &JSON, 8)?, text(input, &JSON, 20)?);

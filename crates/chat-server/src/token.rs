@@ -123,10 +123,11 @@ mod tests {
     fn only_an_unchanged_token_is_valid() {
         let key = Key(Hmac::new_from_slice(&[7; 32]).unwrap());
         let other_key = Key(Hmac::new_from_slice(&[8; 32]).unwrap());
-        let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+        // The years 2001 and 2100. The time of the test would make other tokens in each run.
+        let (past, future) = (1_000_000_000, 4_102_444_800);
         check(1000, |input| {
             let name = text(input, &["\"", ";", " ", ".", "é", "\u{1b}"], 10)?;
-            let (room, expires) = (text(input, &["lobby", "-"], 3)?, now + 1000);
+            let (room, expires) = (text(input, &["lobby", "-"], 3)?, future);
             let token = Token { room: room.clone(), name: name.clone(), expires };
             let signed = key.sign(&token).unwrap();
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -145,13 +146,14 @@ mod tests {
             assert_eq!((verified.room, verified.name, verified.expires), (room, name, expires));
             assert!(with(&other_key, signed.as_bytes()).is_none());
 
-            let expired = key.sign(&Token { expires: now - input.int_in_range(0..=now)?, ..token });
+            let expired = key.sign(&Token { expires: input.int_in_range(0..=past)?, ..token });
             assert!(with(&key, expired.unwrap().as_bytes()).is_none());
 
             let mut changed = signed.clone().into_bytes();
             mutate(input, &mut changed)?;
-            // A cookie may have blanks around it, and a header.
-            if changed.trim_ascii() != signed.as_bytes() {
+            // A semicolon ends a cookie, and blanks around the value do not count.
+            let sent = changed.split(|byte| *byte == b';').next().unwrap_or_default();
+            if sent.trim_ascii() != signed.as_bytes() {
                 assert!(
                     with(&key, &changed).is_none(),
                     "{signed} {}",
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn any_header_is_read_and_an_unsigned_one_is_invalid() {
+    fn any_header_without_a_signature_is_invalid() {
         let key = Key(Hmac::new_from_slice(&[7; 32]).unwrap());
         check(1000, |input| {
             let parts = ["chat=", "Bearer ", ";", " ", ".", "e30", "=", "\u{e9}"];

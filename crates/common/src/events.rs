@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn any_json_is_an_action_or_gets_an_error_message() {
+    fn any_json_is_an_action_or_an_error() {
         check(4000, |input| {
             let action = *input.choose(&[
                 r#""plus""#,

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_update_is_read_as_counter_lua_writes_it_or_rejected() {
+    fn any_update_is_read_or_rejected() {
         check(2000, |input| {
             let (seq, value): (u64, i64) = input.arbitrary()?;
             let count = input.int_in_range(0..=8)?;

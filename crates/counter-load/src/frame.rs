@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_taken_one_by_one_wherever_they_are_cut() {
+    fn frames_are_taken_wherever_they_are_cut() {
         check(300, |input| {
             let mut sent: Vec<Sent> = Vec::new();
             for _ in 0..input.int_in_range(1..=8)? {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_way_to_read_an_event_agrees_with_json() {
+    fn reading_an_event_agrees_with_json() {
         const JSON: [&str; 12] = ["{", "}", "[", "]", ":", ",", "\"", "+", "-", "0", ".", "e1"];
         check(3000, |input| {
             let digits: i64 = input.arbitrary()?;

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_answer_of_a_proxy_is_a_tunnel_or_one_line_of_error() {
+    fn any_proxy_gives_a_tunnel_or_an_error() {
         const HTTP: [&str; 4] = [
             "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 407 Log in\r\nA: b\r\n\r\n",

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn any_url_is_a_target_or_an_error_without_its_password() {
+    fn no_output_has_the_password_of_a_url() {
         const PARTS: [&str; 20] = [
             "ws://",
             "WSS://",

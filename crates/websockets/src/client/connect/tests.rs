@@ -87,7 +87,7 @@ fn a_response_and_a_message_arrive_in_any_pieces() {
 }
 
 #[test]
-fn any_answer_is_a_message_or_one_line_of_error() {
+fn any_answer_is_a_message_or_an_error() {
     check(200, |input| {
         const PARTS: [&str; 10] =
             ["\u{1b}", "\u{202e}", "\n", "Location: ", "\r\n", ": ", "ws://", "\0", "@", "\u{e9}"];

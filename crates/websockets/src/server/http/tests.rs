@@ -75,7 +75,7 @@ fn a_valid_head_is_accepted_in_any_pieces() {
 }
 
 #[test]
-fn an_invalid_head_gets_an_answer_as_soon_as_it_ends() {
+fn an_invalid_head_gets_an_answer_at_once() {
     check(300, |input| {
         let mut bytes = head(input)?.0;
         if input.ratio(1, 4)? {

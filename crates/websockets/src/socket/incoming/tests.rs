@@ -317,7 +317,7 @@ fn frames_in_any_pieces_are_the_same_messages() {
 }
 
 #[test]
-fn a_changed_stream_ends_with_the_code_of_rfc_6455() {
+fn a_changed_stream_ends_with_the_right_code() {
     check(500, |input| {
         let (role, max_size) = (role(input)?, *input.choose(&[600, 5000, 1 << 20])?);
         let mut stream = frames(input, role, max_size)?;
@@ -331,7 +331,7 @@ fn a_changed_stream_ends_with_the_code_of_rfc_6455() {
 }
 
 #[test]
-fn any_frames_end_with_the_code_of_rfc_6455() {
+fn any_frames_end_with_the_right_code() {
     check(2000, |input| {
         let (role, max_size) = (role(input)?, *input.choose(&[0, 3, 600, 5000])?);
         let mut stream = Vec::new();
@@ -359,7 +359,7 @@ fn any_frames_end_with_the_code_of_rfc_6455() {
 }
 
 #[test]
-fn a_peer_takes_no_more_memory_than_it_has_sent() {
+fn a_peer_takes_memory_only_for_its_bytes() {
     check(100, |input| {
         let max_size = 1 << 20;
         let role = role(input)?;
