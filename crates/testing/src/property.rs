@@ -39,10 +39,6 @@ pub fn check(cases: u32, mut property: impl FnMut(&mut Unstructured<'_>) -> Resu
 }
 
 /// Any text, mostly of the characters that a parser treats in a special way.
-///
-/// # Errors
-///
-/// None.
 pub fn text(input: &mut Unstructured<'_>, special: &[&str], most: usize) -> Result<String> {
     let count = input.int_in_range(0..=most)?;
     let mut text = String::new();
@@ -56,14 +52,8 @@ pub fn text(input: &mut Unstructured<'_>, special: &[&str], most: usize) -> Resu
     Ok(text)
 }
 
-/// Changes a few bytes: overwrites, inserts, removes, repeats or cuts off. The first changed byte
-/// is returned.
-///
-/// # Errors
-///
-/// None.
-pub fn mutate(input: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<usize> {
-    let mut first = bytes.len();
+/// Changes a few bytes: overwrites, inserts, removes, repeats or cuts off.
+pub fn mutate(input: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
     for _ in 0..input.int_in_range(1..=3)? {
         let at = input.int_in_range(0..=bytes.len())?;
         let end = bytes.len().min(at + input.int_in_range(0..=8)?);
@@ -78,16 +68,11 @@ pub fn mutate(input: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<usize
             }
             _ => bytes.truncate(at),
         }
-        first = first.min(at);
     }
-    Ok(first)
+    Ok(())
 }
 
 /// Cuts `bytes` into pieces, none of which is empty.
-///
-/// # Errors
-///
-/// None.
 pub fn pieces<'b>(input: &mut Unstructured<'_>, mut bytes: &'b [u8]) -> Result<Vec<&'b [u8]>> {
     let most = *input.choose(&[1, 2, 16, 600, 5000, usize::MAX])?;
     let mut pieces = Vec::new();
