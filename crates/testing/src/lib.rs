@@ -21,6 +21,7 @@ pub use rustix::process::Signal;
 pub mod memory;
 mod peer;
 mod program;
+pub mod property;
 mod raw;
 #[cfg(target_os = "linux")]
 pub mod usage;

@@ -150,3 +150,6 @@ fn location(response: &Response) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
