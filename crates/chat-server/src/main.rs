@@ -195,11 +195,8 @@ fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> 
     let is_name =
         (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control);
     if !is_name || !is_room(&room) {
-        return Err(
-            "invalid --invite or --room; use 1 to 32 characters without control characters, \
-                    in a room only a-z, 0-9 and -"
-                .into(),
-        );
+        let rule = "1 to 32 characters without control characters, in a room only a-z, 0-9 and -";
+        return Err(format!("invalid --invite or --room; use {rule}").into());
     }
     let origin = flags.allow_origin.into_iter().next();
     let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));

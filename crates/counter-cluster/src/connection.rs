@@ -1,13 +1,12 @@
 //! A connection to Redis, and the calls of the script over it.
 
-use std::convert::Infallible;
 use std::ops::Range;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo, PushKind,
-    RedisError, Script,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo, RedisError,
+    Script, ToRedisArgs,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
@@ -39,23 +38,12 @@ pub struct Redis {
 pub struct Connection {
     /// A handle for commands. Clones of it use the same connection.
     pub commands: MultiplexedConnection,
-    /// The published messages. `None` means that the connection has ended.
-    messages: UnboundedReceiver<Option<Msg>>,
+    /// The published messages. It is closed when the connection has ended.
+    pub messages: UnboundedReceiver<Msg>,
     /// No call has succeeded on this connection yet.
     pub is_new: bool,
     /// An update was missing or invalid, so this server must ask Redis.
     pub needs_resync: bool,
-}
-
-/// The arguments of the script. The comment at its top explains them.
-pub struct Call {
-    pub node: String,
-    pub users: usize,
-    pub lease: Duration,
-    pub clicks: String,
-    pub is_new: bool,
-    pub epoch: String,
-    pub seq: u64,
 }
 
 /// The reply of the script.
@@ -109,14 +97,10 @@ impl Redis {
         // Unbounded, because the crate's callback cannot wait. It stays small, because the node
         // empties it in every wait and Redis disconnects a subscriber that is 32 MB behind.
         let (send, messages) = unbounded_channel();
-        let on_push = move |push: PushInfo| {
-            let has_ended = push.kind == PushKind::Disconnection;
-            let message = Msg::from_push_info(push);
-            // Any other push only confirms the subscription.
-            if has_ended || message.is_some() {
-                _ = send.send(message);
-            }
-            Ok::<_, Infallible>(())
+        let on_push = move |push: PushInfo| match Msg::from_push_info(push) {
+            Some(message) => send.send(message).map_err(drop),
+            // Any other push confirms the subscription, or reports that the connection has ended.
+            None => Ok(()),
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REDIS_TIMEOUT))
@@ -145,16 +129,15 @@ impl Redis {
     }
 
     /// Calls the script, and never repeats a call. If the reply is lost, Redis may already have
-    /// carried out the call.
+    /// carried out the call. The comment at the top of the script explains the arguments, which
+    /// follow the channel.
     pub async fn call(
         &self,
         mut connection: MultiplexedConnection,
-        call: Call,
+        args: impl ToRedisArgs,
     ) -> Result<Reply, Failure> {
         let mut script = self.script.prepare_invoke();
-        script.key(&self.keys).arg(&self.channel);
-        script.arg(call.node).arg(call.users).arg(call.lease.as_millis() as u64).arg(call.clicks);
-        script.arg(u8::from(call.is_new)).arg(call.epoch).arg(call.seq);
+        script.key(&self.keys).arg(&self.channel).arg(args);
         let (update, next_expiry, refused, is_lost) = script.invoke_async(&mut connection).await?;
         Ok(Reply { update, next_expiry: Duration::from_millis(next_expiry), refused, is_lost })
     }
@@ -182,21 +165,9 @@ impl Redis {
 impl Connection {
     /// Waits for the next published message. Cancel safe.
     pub async fn next_message(&mut self) -> Result<Msg, Failure> {
-        self.messages.recv().await.flatten().ok_or_else(connection_closed)
+        let message = self.messages.recv().await;
+        message.ok_or_else(|| Failure::outcome_unknown("the connection is closed"))
     }
-
-    /// The next published message, if one has already arrived.
-    pub fn try_next_message(&mut self) -> Result<Option<Msg>, Failure> {
-        self.messages
-            .try_recv()
-            .ok()
-            .map(|message| message.ok_or_else(connection_closed))
-            .transpose()
-    }
-}
-
-fn connection_closed() -> Failure {
-    Failure::outcome_unknown("the connection is closed")
 }
 
 impl Failure {

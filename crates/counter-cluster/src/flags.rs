@@ -28,12 +28,6 @@ pub struct ClusterFlags {
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 
 impl ClusterFlags {
-    /// Reads the command line. The server listens on `default_address` if the command line does
-    /// not name an address.
-    pub fn parse_with_default_address(default_address: &'static str) -> Self {
-        flags::parse_with_default_address(default_address)
-    }
-
     /// The URL of the Redis.
     ///
     /// # Errors
@@ -58,8 +52,8 @@ fn parse_prefix(name: &str) -> std::result::Result<String, String> {
 }
 
 fn parse_heartbeat(text: &str) -> std::result::Result<Duration, String> {
-    flags::positive(text).and_then(|heartbeat| match heartbeat < MIN_HEARTBEAT {
-        true => Err("use 0.1 seconds or more".to_owned()),
-        false => Ok(heartbeat),
-    })
+    match flags::positive(text)? {
+        heartbeat if heartbeat < MIN_HEARTBEAT => Err("use 0.1 seconds or more".to_owned()),
+        heartbeat => Ok(heartbeat),
+    }
 }

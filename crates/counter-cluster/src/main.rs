@@ -50,7 +50,7 @@ async fn handle(socket: &mut Socket, (counter, to_redis): Shared) -> Result<()> 
         select! {
             biased;
             // Refusals come first, so that the user receives them before any later state.
-            Some(refusal) = refusals.next() => send_error(socket, refusal.message()).await?,
+            Some(refusal) = refusals.next() => send_error(socket, refusal).await?,
             // Send users and state to user as they change, and receive its clicks
             message = user.next(socket) => {
                 let Some(message) = message? else { return Ok(()) };
@@ -76,7 +76,7 @@ async fn send_error(socket: &mut Socket, message: impl Into<String>) -> Result<(
 }
 
 async fn run() -> Result<()> {
-    let flags = ClusterFlags::parse_with_default_address("localhost:6789");
+    let flags: ClusterFlags = websockets::flags::parse_with_default_address("localhost:6789");
     let shared = Fanout::new(Counter::new());
     let (to_redis, clicks) = mpsc::channel(MAX_QUEUED_CLICKS);
     let (leave_sender, leave) = oneshot::channel();

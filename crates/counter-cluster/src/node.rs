@@ -24,8 +24,8 @@ use tracing::{info, warn};
 
 use websockets::fanout::Fanout;
 
-use crate::click::{Click, Refusal};
-use crate::connection::{Call, Connection, Failure, Redis, Reply};
+use crate::click::{Click, NO_REPLY, OUT_OF_RANGE, REDIS_ERROR, UNREACHABLE};
+use crate::connection::{Connection, Failure, Redis, Reply};
 use crate::counter::Counter;
 use crate::flags::ClusterFlags;
 use crate::update::Update;
@@ -128,17 +128,15 @@ impl Node {
         clicks: &[Click],
         lease: Duration,
     ) -> Result<Reply, Failure> {
-        let call = self.counter.read(|counter| Call {
-            node: counter.node.clone(),
-            users: if lease.is_zero() { 0 } else { counter.users_here },
-            lease,
-            clicks: clicks.iter().map(click_char).collect(),
-            epoch: counter.epoch.clone(),
-            seq: counter.seq,
-            is_new: connection.is_new,
+        let sign = |click: &Click| if click.action == Action::Plus { '+' } else { '-' };
+        let clicks: String = clicks.iter().map(sign).collect();
+        let (lease, is_new) = (lease.as_millis() as u64, u8::from(connection.is_new));
+        let args = self.counter.read(|counter| {
+            let users = if lease == 0 { 0 } else { counter.users_here };
+            (counter.node.clone(), users, lease, clicks, is_new, counter.epoch.clone(), counter.seq)
         });
         connection.needs_resync = false;
-        let mut reply = pin!(self.redis.call(connection.commands.clone(), call));
+        let mut reply = pin!(self.redis.call(connection.commands.clone(), args));
         let reply = loop {
             select! {
                 reply = &mut reply => break reply?,
@@ -148,7 +146,7 @@ impl Node {
             }
         };
         // Messages that arrived before the reply are older than the reply, so they come first.
-        while let Some(message) = connection.try_next_message()? {
+        while let Ok(message) = connection.messages.try_recv() {
             connection.needs_resync |= !self.apply_message(&message);
         }
         let update = Update::from_json(&reply.update).map_err(Failure::outcome_unknown)?;
@@ -160,23 +158,10 @@ impl Node {
     /// Applies a published update. Returns `false` if an update is missing, so that this server
     /// must ask Redis.
     fn apply_message(&self, message: &Msg) -> bool {
-        match Update::from_json(message.get_payload_bytes()) {
-            Ok(update) => {
-                self.counter.change(|counter, to_all| counter.apply_update(&update, to_all))
-            }
-            Err(error) => {
-                warn!("{error}");
-                false
-            }
-        }
-    }
-}
-
-/// The character that stands for a click in the script's argument.
-fn click_char(click: &Click) -> char {
-    match click.action {
-        Action::Plus => '+',
-        Action::Minus => '-',
+        let update = Update::from_json(message.get_payload_bytes());
+        update.inspect_err(|error| warn!("{error}")).is_ok_and(|update| {
+            self.counter.change(|counter, to_all| counter.apply_update(&update, to_all))
+        })
     }
 }
 
@@ -185,13 +170,12 @@ fn report_refused(clicks: &mut Vec<Click>, reply: Result<&Reply, &Failure>) {
     let total = clicks.len();
     let mut refused = 0;
     for (n, click) in clicks.drain(..).enumerate() {
-        let refusal = match reply {
+        click.refuse(match reply {
             Ok(reply) if reply.refused.binary_search(&n).is_err() => continue,
-            Ok(_) => Refusal::OutOfRange,
-            Err(failure) if failure.is_error_reply => Refusal::RedisError,
-            Err(_) => Refusal::NoReply,
-        };
-        click.refuse(refusal);
+            Ok(_) => OUT_OF_RANGE,
+            Err(failure) if failure.is_error_reply => REDIS_ERROR,
+            Err(_) => NO_REPLY,
+        });
         refused += 1;
     }
     if refused > 0 {
@@ -203,6 +187,6 @@ fn report_refused(clicks: &mut Vec<Click>, reply: Result<&Reply, &Failure>) {
 /// Refuses all clicks while there is no connection. Returns when no handler can click any more.
 async fn refuse_all(clicks: &mut mpsc::Receiver<Click>) {
     while let Some(click) = clicks.recv().await {
-        click.refuse(Refusal::Unreachable);
+        click.refuse(UNREACHABLE);
     }
 }

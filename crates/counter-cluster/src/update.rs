@@ -46,17 +46,12 @@ impl<'a> Update<'a> {
     /// The values from `value` to the value of this update. If the clicks do not lead from one to
     /// the other, there is only the value of this update.
     pub fn values_since(&self, mut value: i64) -> Vec<i64> {
-        let steps = self.clicks.bytes().map(|click| if click == b'+' { 1 } else { -1 });
-        let values: Vec<_> = steps
-            .map(|step| {
-                value = value.wrapping_add(step);
-                value
-            })
-            .collect();
-        match value == self.value {
-            true => values,
-            false => vec![self.value],
+        let mut values = Vec::new();
+        for click in self.clicks.bytes() {
+            value = value.wrapping_add(if click == b'+' { 1 } else { -1 });
+            values.push(value);
         }
+        if value == self.value { values } else { vec![self.value] }
     }
 }
 

@@ -59,9 +59,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// The time to click or to wait. `None` if only `--updates` ends the run.
-    pub fn duration(&self) -> Option<Duration> {
-        self.seconds.or(self.updates.is_none().then_some(Duration::from_secs(10)))
+    /// The time to click or to wait. `MAX` if only `--updates` ends the run.
+    pub fn duration(&self) -> Duration {
+        let default = if self.updates.is_some() { Duration::MAX } else { Duration::from_secs(10) };
+        self.seconds.unwrap_or(default)
     }
 
     /// The number of senders. It is limited by the number of clients and of clicks in flight.

@@ -50,12 +50,12 @@ fn text(size: i32) -> TextStyle<'static> {
 
 /// The upper panel: a histogram over a logarithmic axis of time, and a line for each percentile.
 fn latencies(area: &Area<'_>, run: &Run) -> Result<()> {
-    let all = run.histogram.len() as f64;
+    let count = run.histogram.len() as f64;
     let mut bars = Vec::new();
     let mut from = 1;
     for bar in run.histogram.iter_log(1, 10_f64.powf(1.0 / BARS_PER_DECADE)) {
         let to = bar.value_iterated_to() + 1;
-        bars.push((from, to, 100.0 * bar.count_since_last_iteration() as f64 / all));
+        bars.push((from, to, 100.0 * bar.count_since_last_iteration() as f64 / count));
         from = to;
     }
     let first = 10_u64.pow(run.histogram.min().max(1).ilog10());
@@ -63,25 +63,18 @@ fn latencies(area: &Area<'_>, run: &Run) -> Result<()> {
     let most = bars.iter().map(|(_, _, share)| *share).fold(0.0, f64::max);
 
     let Percentiles { p50, p99, max, .. } = run.latency_us.any_client;
+    let [half, nearly_all, all] = [p50, p99, max].map(time);
     let caption = format!(
-        "From a click to each client's copy: half within {}, 99 % within {}, all within {}",
-        time(p50),
-        time(p99),
-        time(max)
+        "From a click to each client's copy: half within {half}, 99 % within {nearly_all}, \
+         all within {all}"
     );
-    let mut chart =
-        panel(area, &caption).build_cartesian_2d((first..last).log_scale(), 0.0..most)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .axis_style(GREY)
-        .label_style(text(15))
-        .x_desc("time (logarithmic)")
-        .x_labels(5)
-        .x_label_formatter(&|us| time(*us))
-        .y_desc("share of deliveries")
-        .y_label_formatter(&|share| format!("{share:.0} %"))
-        .draw()?;
+    let times = (first..last).log_scale();
+    let mut chart = panel(area, &caption).build_cartesian_2d(times, 0.0..most)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_mesh().axis_style(GREY).label_style(text(15));
+    mesh.x_desc("time (logarithmic)").x_labels(5).x_label_formatter(&|us| time(*us));
+    mesh.y_desc("share of deliveries").y_label_formatter(&|share| format!("{share:.0} %"));
+    mesh.draw()?;
     chart.draw_series(
         bars.into_iter()
             .map(|(from, to, share)| Rectangle::new([(from, 0.0), (to, share)], BLUE.filled())),
@@ -99,15 +92,11 @@ fn deliveries(area: &Area<'_>, timeline: &Timeline, mean: f64) -> Result<()> {
     let seconds = points.len() as f64 * timeline.slice_seconds;
     let caption = format!("Deliveries over time: on average {} per second", grouped(mean));
     let mut chart = panel(area, &caption).build_cartesian_2d(0.0..seconds, 0.0..most)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .axis_style(GREY)
-        .label_style(text(15))
-        .x_desc("seconds since the first click")
-        .y_desc("deliveries per second")
-        .y_label_formatter(&|rate| grouped(*rate))
-        .draw()?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_mesh().axis_style(GREY).label_style(text(15));
+    mesh.x_desc("seconds since the first click");
+    mesh.y_desc("deliveries per second").y_label_formatter(&|rate| grouped(*rate));
+    mesh.draw()?;
     chart.draw_series(points.iter().enumerate().map(|(index, rate)| {
         let from = index as f64 * timeline.slice_seconds;
         Rectangle::new([(from, 0.0), (from + timeline.slice_seconds, *rate)], BLUE.filled())

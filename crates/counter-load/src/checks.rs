@@ -31,40 +31,36 @@ impl Checks {
     pub fn of(recorders: &[&Recorder], pool: &ClientPool) -> Self {
         let mut checks = Self { clients: pool.clients.len(), ..Self::default() };
         for recorder in recorders {
-            let (skipped, clients) = recorder.skipped();
-            checks.skipped += skipped;
-            checks.clients_that_skipped = checks.clients_that_skipped.max(clients);
-            checks.clicks += recorder.total_clicks;
+            let skipped = recorder.records.iter().map(|record| record.skipped).filter(|n| *n > 0);
+            checks.skipped += skipped.clone().sum::<u64>();
+            checks.clients_that_skipped = checks.clients_that_skipped.max(skipped.count());
+            checks.clicks += recorder.clicks;
             checks.missing += recorder.missing();
-            checks.backwards += recorder.faults.backwards;
-            checks.repeated += recorder.faults.repeated;
-            checks.unasked += recorder.faults.unexpected;
+            checks.backwards += recorder.backwards;
+            checks.repeated += recorder.repeated;
+            checks.unasked += recorder.unexpected;
             checks.behind = recorder.behind();
         }
-        let first = pool.clients.first().map(|client| client.value);
-        checks.end_value =
-            first.filter(|first| pool.clients.iter().all(|client| client.value == *first));
+        let first = pool.clients.first().and_then(|client| client.value);
+        checks.end_value = first.filter(|_| pool.clients.iter().all(|c| c.value == first));
         checks
     }
 
     /// The error message for the most serious failure. A repeated value is not a failure.
     pub fn problem(&self) -> Option<String> {
-        let message = if self.unasked > 0 {
+        Some(if self.unasked > 0 {
             OTHER_CLIENT.into()
         } else if self.backwards > 0 {
             format!("an older value came after a newer one {} times", self.backwards)
         } else if self.skipped > 0 {
-            let Self { skipped, clients_that_skipped, clients, .. } = self;
-            format!(
-                "{clients_that_skipped} of {clients} clients skipped {skipped} values; try fewer clicks"
-            )
+            let Self { clients_that_skipped: some, clients, skipped, .. } = self;
+            format!("{some} of {clients} clients skipped {skipped} values; try fewer clicks")
         } else if self.missing > 0 {
             format!("{} of {} clicks did not reach every client", self.missing, self.clicks)
         } else if self.end_value.is_none() {
             "the clients did not end at the same value".into()
         } else {
             return None;
-        };
-        Some(message)
+        })
     }
 }

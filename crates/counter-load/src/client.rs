@@ -1,21 +1,17 @@
 //! One connection, from the TCP handshake to the close frame.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::Result;
+use common::events::Event;
 use common::text::printable;
-use mio::event::Event as Ready;
 use mio::net::TcpStream;
 use tungstenite::handshake::client::generate_key;
 
-use crate::clock;
-use crate::frame::{self, Event, Frame};
+use crate::frame::{self, CLOSE, PING, PONG, TEXT};
 use crate::target::Target;
-
-/// The first bytes of the control frames that a client sends.
-const CLOSE: u8 = 0x88;
-const PONG: u8 = 0x8a;
 
 /// The size of one read. It holds thousands of frames, so one read usually empties a socket.
 const READ_SIZE: usize = 256 << 10;
@@ -28,10 +24,10 @@ pub struct Client {
     pub stream: TcpStream,
     /// The stage that its connection has reached.
     pub stage: Stage,
-    /// The newest user count that it has received.
-    pub users: u64,
-    /// The newest value that it has received.
-    pub value: i64,
+    /// The newest user count. `None` before the first `users` event.
+    pub users: Option<usize>,
+    /// The newest value. `None` before the first `state` event, which follows `users`.
+    pub value: Option<i64>,
     /// The beginning of a frame whose end has not arrived yet.
     partial_frame: Vec<u8>,
     /// Bytes that the kernel has not accepted yet.
@@ -41,15 +37,9 @@ pub struct Client {
 /// The stages of a connection, in this order.
 #[derive(PartialEq, PartialOrd)]
 pub enum Stage {
-    /// The TCP handshake is under way.
-    Connecting,
-    /// The opening handshake with this key is under way.
-    Upgrading(String),
-    /// The WebSocket is open, and the first `users` event has not arrived yet.
-    AwaitingUsers,
-    /// The first `state` event has not arrived yet.
-    AwaitingState,
-    /// Both events have arrived.
+    /// The TCP handshake, or the opening handshake with this key, is under way.
+    Opening(String),
+    /// The WebSocket is open.
     Open,
     /// We have sent our close frame.
     Closing,
@@ -62,121 +52,94 @@ pub struct ReadBuffer {
     /// The values that one client has just received, in order.
     pub values: Vec<i64>,
     /// The time at which the last of them arrived.
-    pub received_at: u64,
+    pub received_at: Instant,
     bytes: Vec<u8>,
 }
 
 impl ReadBuffer {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self { values: Vec::new(), received_at: 0, bytes: vec![0; READ_SIZE] }
+        Self { values: Vec::new(), received_at: Instant::now(), bytes: vec![0; READ_SIZE] }
     }
 }
 
 impl Client {
     /// A client whose TCP connection is being opened.
     pub fn new(target: Arc<Target>, stream: TcpStream) -> Self {
-        let (partial_frame, unsent) = (Vec::new(), Vec::new());
-        Self { target, stream, stage: Stage::Connecting, users: 0, value: 0, partial_frame, unsent }
+        let key = generate_key();
+        let (unsent, partial_frame) = (target.request(&key).into(), Vec::new());
+        let stage = Stage::Opening(key);
+        Self { target, stream, stage, users: None, value: None, partial_frame, unsent }
     }
 
-    /// Writes and reads as far as the connection is ready for it.
-    pub fn handle_ready(&mut self, ready: &Ready, buffer: &mut ReadBuffer) -> Result<()> {
+    /// Writes and reads as far as the connection is ready for it. `is_at_end` says that the server
+    /// has sent its last byte.
+    pub fn handle_ready(&mut self, is_at_end: bool, buffer: &mut ReadBuffer) -> Result<()> {
         buffer.values.clear();
-        if self.stage == Stage::Connecting && !self.finish_connecting()? {
-            return Ok(());
+        // As long as the request is unsent, an error is one of the TCP handshake.
+        if self.stage < Stage::Open
+            && !self.unsent.is_empty()
+            && let Some(error) = self.stream.take_error().unwrap_or_else(Some)
+        {
+            return Err(self.target.connect_error(&error));
         }
-        if ready.is_writable() && !self.unsent.is_empty() {
-            let unsent = std::mem::take(&mut self.unsent);
-            self.send(&unsent)?;
-        }
-        if ready.is_readable() || ready.is_read_closed() || ready.is_error() {
-            self.read(ready, buffer)?;
-        }
-        Ok(())
+        self.send(&[])?;
+        self.read(is_at_end, buffer)
     }
 
-    /// Sends bytes. Bytes that the kernel does not accept now are sent later.
-    pub fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while self.unsent.is_empty() && !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    return self.end(&format!("a connection to the server failed: {error}"));
-                }
-            }
-        }
+    /// Sends bytes, after those that are still unsent. Bytes that the kernel does not accept now
+    /// are sent later.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.unsent.extend_from_slice(bytes);
+        while !self.unsent.is_empty() {
+            let written = self.stream.write(&self.unsent);
+            let Some(n) = self.check(written)? else { break };
+            self.unsent.drain(..n);
+        }
         Ok(())
     }
 
     /// Sends a close frame with code 1000.
     pub fn close(&mut self) {
-        if self.stage >= Stage::AwaitingUsers && self.stage < Stage::Closing {
-            self.stage = Stage::Closing;
-            let mut close_frame = Vec::new();
-            frame::write(&mut close_frame, CLOSE, &1000_u16.to_be_bytes());
-            // Ignore an error, because a connection that fails has ended, too.
-            _ = self.send(&close_frame);
-        } else if self.stage < Stage::AwaitingUsers {
+        if self.stage < Stage::Open {
             self.stage = Stage::Closed;
+        } else if self.stage == Stage::Open {
+            self.stage = Stage::Closing;
+            // Ignore an error, because a connection that fails has ended, too.
+            _ = self.send(&frame::encode(CLOSE, &1000_u16.to_be_bytes()));
         }
     }
 
-    /// Sends the opening handshake if the TCP handshake is complete. Returns `false` if it is not.
-    fn finish_connecting(&mut self) -> Result<bool> {
-        let target = &self.target;
-        if let Some(error) = self.stream.take_error().unwrap_or_else(Some) {
-            return Err(target.connect_error(&error));
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
-            Err(error) => return Err(target.connect_error(&error)),
-        }
-        self.stream.set_nodelay(true).map_err(|error| target.connect_error(&error))?;
-        let key = generate_key();
-        let request = target.request(&key);
-        self.stage = Stage::Upgrading(key);
-        self.send(request.as_bytes())?;
-        Ok(true)
-    }
-
-    fn read(&mut self, ready: &Ready, buffer: &mut ReadBuffer) -> Result<()> {
+    fn read(&mut self, is_at_end: bool, buffer: &mut ReadBuffer) -> Result<()> {
         while self.stage < Stage::Closed {
-            let partial_length = self.partial_frame.len();
-            let (partial, room) =
-                buffer.bytes.split_at_mut_checked(partial_length).unwrap_or_default();
+            let start = self.partial_frame.len();
+            let (partial, room) = buffer.bytes.split_at_mut_checked(start).unwrap_or_default();
             partial.copy_from_slice(&self.partial_frame);
-            let room_length = room.len();
-            let n = match self.stream.read(room) {
-                Ok(0) => return self.end("the server closed a connection without a close frame"),
-                Ok(n) => n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => {
-                    return self.end(&format!("a connection to the server failed: {error}"));
-                }
-            };
-            buffer.received_at = clock::now();
+            let read = self.stream.read(room);
+            let is_full = read.as_ref().is_ok_and(|n| *n == room.len());
+            let Some(n) = self.check(read)? else { return Ok(()) };
+            if n == 0 {
+                return self.end("the server closed a connection without a close frame");
+            }
+            buffer.received_at = Instant::now();
             self.partial_frame.clear();
-            let mut bytes = buffer.bytes.get(..partial_length + n).unwrap_or_default();
-            if let Stage::Upgrading(key) = &self.stage
+            let mut bytes = buffer.bytes.get(..start + n).unwrap_or_default();
+            if let Stage::Opening(key) = &self.stage
                 && let Some(length) = self.target.check_response(bytes, key)?
             {
-                self.stage = Stage::AwaitingUsers;
+                self.stage = Stage::Open;
+                // Ignore an error, because the next read or write has the same one.
+                _ = self.stream.set_nodelay(true);
                 bytes = bytes.get(length..).unwrap_or_default();
             }
-            if self.stage >= Stage::AwaitingUsers {
+            if self.stage >= Stage::Open {
                 self.take_frames(&mut bytes, &mut buffer.values)?;
             }
             self.partial_frame.extend_from_slice(bytes);
             // A read that does not fill the buffer has emptied the socket, so we need no second
             // read. But Windows reports more data only after a read that would block.
-            if n < room_length && cfg!(unix) && !ready.is_read_closed() {
-                return Ok(());
+            if cfg!(unix) && !is_full && !is_at_end {
+                break;
             }
         }
         Ok(())
@@ -186,46 +149,58 @@ impl Client {
     fn take_frames(&mut self, bytes: &mut &[u8], values: &mut Vec<i64>) -> Result<()> {
         loop {
             match frame::take_next(bytes) {
-                Ok(Some(Frame::Text(text))) => match (frame::parse_event(text), &self.stage) {
-                    (_, Stage::Closing) => {}
-                    (Some(Event::State { value }), Stage::Open) => {
-                        self.value = value;
-                        values.push(value);
-                    }
-                    (Some(Event::Users { count }), Stage::Open) => self.users = count,
-                    (Some(Event::Users { count }), Stage::AwaitingUsers) => {
-                        self.users = count;
-                        self.stage = Stage::AwaitingState;
-                    }
-                    (Some(Event::State { value }), Stage::AwaitingState) => {
-                        self.value = value;
-                        self.stage = Stage::Open;
-                    }
-                    (Some(Event::Error { message }), Stage::Open) => {
-                        return Err(
-                            format!("the server refused a click: {}", printable(&message)).into()
-                        );
-                    }
-                    _ => {
-                        let text: String = String::from_utf8_lossy(text).chars().take(60).collect();
-                        return Err(self
-                            .target
-                            .not_a_counter_error(&format!("it sent {:?}", text)));
-                    }
-                },
-                Ok(Some(Frame::Ping(payload))) => {
-                    let mut pong = Vec::new();
-                    frame::write(&mut pong, PONG, payload);
-                    self.send(&pong)?;
+                Ok(Some((TEXT, text))) if self.stage == Stage::Open => {
+                    self.take_event(text, values)?;
                 }
-                Ok(Some(Frame::Pong)) => {}
-                Ok(Some(Frame::Close(code))) => {
-                    let code = code.map_or("no code".into(), |code| format!("code {code}"));
+                Ok(Some((PING, payload))) => self.send(&frame::encode(PONG, payload))?,
+                Ok(Some((CLOSE, payload))) => {
+                    let code = match payload.first_chunk() {
+                        Some(code) => format!("code {}", u16::from_be_bytes(*code)),
+                        None => "no code".into(),
+                    };
                     return self.end(&format!("the server closed a connection with {code}"));
                 }
+                // Ignore a pong, and events after our close frame.
+                Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(_) if self.stage >= Stage::Closing => return Ok(()),
                 Err(reason) => return Err(self.target.not_a_counter_error(reason)),
+            }
+        }
+    }
+
+    fn take_event(&mut self, text: &[u8], values: &mut Vec<i64>) -> Result<()> {
+        let is_greeted = self.value.is_some();
+        match frame::parse_event(text) {
+            Some(Event::State { value }) if self.users.is_some() => {
+                self.value = Some(value);
+                // The first value is not the value of a click.
+                values.extend(is_greeted.then_some(value));
+            }
+            Some(Event::Users { count }) if self.users.is_none() || is_greeted => {
+                self.users = Some(count);
+            }
+            Some(Event::Error { message }) if is_greeted => {
+                return Err(format!("the server refused a click: {}", printable(&message)).into());
+            }
+            _ => {
+                let text = format!("{:.60}", String::from_utf8_lossy(text));
+                return Err(self.target.not_a_counter_error(&format!("it sent {text:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of bytes that were read or written. `None` if the connection is not ready.
+    fn check(&mut self, result: io::Result<usize>) -> Result<Option<usize>> {
+        match result {
+            Ok(n) => Ok(Some(n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            // macOS has an error of its own for a TCP handshake that is under way.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
+            Err(error) => {
+                self.end(&format!("a connection to the server failed: {error}"))?;
+                Ok(None)
             }
         }
     }
@@ -234,9 +209,9 @@ impl Client {
     fn end(&mut self, reason: &str) -> Result<()> {
         let is_expected = self.stage >= Stage::Closing;
         self.stage = Stage::Closed;
-        if is_expected {
-            return Ok(());
+        match is_expected {
+            true => Ok(()),
+            false => Err(format!("{reason}; check the server's log").into()),
         }
-        Err(format!("{reason}; check the server's log").into())
     }
 }

@@ -4,27 +4,18 @@
 //! message for each frame needs more time than the server, so we would measure the client. This
 //! module reads in place and allocates nothing. Only rare events go to serde_json.
 
-use serde::Deserialize;
+use common::events::Event;
 
-/// The largest frame that a client accepts. The events of a counter are far smaller.
-const MAX_FRAME: usize = 64 << 10;
+/// The first bytes of the frames that a counter server may send. Each is a whole message.
+pub const TEXT: u8 = 0x81;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8a;
 
-/// A frame from the server.
-#[derive(Debug, PartialEq)]
-pub enum Frame<'a> {
-    /// A complete text message.
-    Text(&'a [u8]),
-    /// A ping with its payload, which the client answers with a pong.
-    Ping(&'a [u8]),
-    /// A pong, which the client ignores.
-    Pong,
-    /// A close frame with its code, if it has one.
-    Close(Option<u16>),
-}
-
-/// Removes the next frame from the front of `bytes`. Returns `None` if it is not complete yet.
-/// The error says why a counter server does not send such a frame.
-pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static str> {
+/// Removes the next frame from the front of `bytes`, and returns its first byte and its payload.
+/// Returns `None` if it is not complete yet. The error says why a counter server does not send such
+/// a frame.
+pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, &'static str> {
     let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let (length, rest) = match second {
         ..126 => (usize::from(second), rest),
@@ -32,52 +23,28 @@ pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, &'static
             Some((length, rest)) => (usize::from(u16::from_be_bytes(*length)), rest),
             None => return Ok(None),
         },
+        // The length has 64 bits, but the events of a counter are far smaller than 64 KiB.
         127 => return Err("a frame is too large"),
         128.. => return Err("a server's frame is masked"),
     };
-    if length > MAX_FRAME {
-        return Err("a frame is too large");
-    }
     let Some((payload, rest)) = rest.split_at_checked(length) else { return Ok(None) };
     *bytes = rest;
     match first {
-        0x81 => Ok(Some(Frame::Text(payload))),
-        0x88 => Ok(Some(Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))))),
-        0x89 => Ok(Some(Frame::Ping(payload))),
-        0x8a => Ok(Some(Frame::Pong)),
+        TEXT | CLOSE | PING | PONG => Ok(Some((first, payload))),
         _ => Err("a message is neither text nor whole"),
     }
 }
 
-/// Appends a masked frame, as a client sends it. The payload has at most 125 bytes.
-pub fn write(to: &mut Vec<u8>, first: u8, payload: &[u8]) {
+/// A masked frame, as a client sends it. The payload has at most 125 bytes.
+pub fn encode(first: u8, payload: &[u8]) -> Vec<u8> {
     // The mask keeps a web page from writing chosen bytes into the cache of a proxy. This program
     // always sends the same bytes, so the mask need not be a good secret.
-    let mask: [u8; 4] = fastrand::u32(..).to_be_bytes();
-    to.extend([first, 0x80 | payload.len().min(125) as u8]);
-    to.extend(mask);
-    to.extend(payload.iter().take(125).zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-}
-
-/// An event from a counter server.
-#[derive(Debug, Deserialize, PartialEq)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Event {
-    /// How many clients are connected.
-    Users {
-        /// Their number.
-        count: u64,
-    },
-    /// The counter.
-    State {
-        /// Its value.
-        value: i64,
-    },
-    /// A click was refused.
-    Error {
-        /// Why.
-        message: String,
-    },
+    let mask = fastrand::u32(..).to_be_bytes();
+    let payload = payload.iter().take(125);
+    let mut frame = vec![first, 0x80 | payload.len() as u8];
+    frame.extend(mask);
+    frame.extend(payload.zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 /// Reads an event. Returns `None` if the text is not an event.
@@ -110,7 +77,7 @@ mod tests {
     use serde_json::Value;
     use testing::property::{check, mutate, text};
 
-    use super::{Event, Frame, MAX_FRAME, parse_event, take_next, write};
+    use super::{CLOSE, Event, PING, PONG, TEXT, encode, parse_event, take_next};
 
     #[test]
     fn events_are_read_as_every_server_writes_them() {
@@ -138,8 +105,8 @@ mod tests {
             assert_eq!(bytes.len(), end);
         }
         let mut bytes = all;
-        assert_eq!(take_next(&mut bytes), Ok(Some(Frame::Text(b"hi"))));
-        assert_eq!(take_next(&mut bytes), Ok(Some(Frame::Close(Some(1000)))));
+        assert_eq!(take_next(&mut bytes), Ok(Some((TEXT, &b"hi"[..]))));
+        assert_eq!(take_next(&mut bytes), Ok(Some((CLOSE, &1000_u16.to_be_bytes()[..]))));
         assert_eq!(take_next(&mut bytes), Ok(None));
     }
 
@@ -170,11 +137,12 @@ mod tests {
             for _ in 0..input.int_in_range(1..=8)? {
                 let first = match input.ratio(1, 8)? {
                     true => input.arbitrary()?,
-                    false => *input.choose(&[0x81, 0x81, 0x88, 0x89, 0x8a])?,
+                    false => *input.choose(&[TEXT, TEXT, CLOSE, PING, PONG])?,
                 };
                 let lengths = [0, 1, 2, 30, 30, 30, 125, 126, 127, 1000, 65_535, 65_536];
                 let payload = vec![input.arbitrary()?; *input.choose(&lengths)?];
-                let is_right = matches!(first, 0x81 | 0x88..=0x8a) && payload.len() < MAX_FRAME;
+                let is_right =
+                    matches!(first, TEXT | CLOSE | PING | PONG) && payload.len() < 65_536;
                 sent.push((frame(first, &payload), is_right.then_some((first, payload))));
             }
             let mut stream: Vec<u8> = sent.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
@@ -187,17 +155,7 @@ mod tests {
                 let header = before.get(..4).unwrap_or_default();
                 match (taken, is) {
                     (Ok(Some(taken)), Some((first, payload))) => {
-                        let expected = match first {
-                            0x81 => Frame::Text(payload),
-                            0x89 => Frame::Ping(payload),
-                            0x8a => Frame::Pong,
-                            _ => Frame::Close(
-                                payload
-                                    .get(..2)
-                                    .map(|code| u16::from_be_bytes(code.try_into().unwrap())),
-                            ),
-                        };
-                        assert_eq!(taken, expected);
+                        assert_eq!(taken, (*first, payload.as_slice()));
                         assert_eq!(before.len() - rest.len(), bytes.len());
                     }
                     // Nothing is taken of what is incomplete.
@@ -219,12 +177,11 @@ mod tests {
         check(300, |input| {
             let payload = vec![input.arbitrary()?; input.int_in_range(0..=200)?];
             let payload = payload.get(..125).unwrap_or(&payload);
-            let mut frame = Vec::new();
-            write(&mut frame, 0x8a, payload);
+            let frame = encode(PONG, payload);
             let (header, masked) = frame.split_at(6);
             let mask = header.iter().skip(2).cycle();
             let read: Vec<u8> = masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
-            assert_eq!((header[0], usize::from(header[1])), (0x8a, 0x80 | payload.len()));
+            assert_eq!((header[0], usize::from(header[1])), (PONG, 0x80 | payload.len()));
             assert_eq!(read, payload);
             Ok(())
         });
@@ -261,9 +218,9 @@ mod tests {
                 Some("state") => {
                     field("value").and_then(Value::as_i64).map(|value| Event::State { value })
                 }
-                Some("users") => {
-                    field("count").and_then(Value::as_u64).map(|count| Event::Users { count })
-                }
+                Some("users") => field("count")
+                    .and_then(Value::as_u64)
+                    .map(|count| Event::Users { count: count as usize }),
                 Some("error") => field("message")
                     .and_then(Value::as_str)
                     .map(|message| Event::Error { message: message.into() }),

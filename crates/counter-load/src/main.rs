@@ -12,8 +12,8 @@ mod args;
 mod chart;
 mod checks;
 mod client;
-mod clock;
 mod frame;
+#[cfg(unix)]
 mod limit;
 mod load;
 mod pace;
@@ -29,7 +29,8 @@ use std::io::{ErrorKind, Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use clap::Parser;
 use common::Result;
@@ -38,28 +39,27 @@ use signal_hook::flag;
 
 use crate::args::Args;
 use crate::checks::Checks;
-use crate::clock::micros;
-use crate::load::Plan;
-use crate::pool::{ClientPool, ignore_values};
+use crate::load::Load;
+use crate::pool::ClientPool;
 use crate::process::{CpuMeter, Process};
-use crate::progress::ProgressBar;
+use crate::progress::progress_bar;
 use crate::results::{Results, Run};
 use crate::target::Target;
 
 fn run(args: &Args) -> Result<()> {
     let targets: Vec<_> = args.urls.iter().map(|url| Target::parse(url)).collect::<Result<_>>()?;
+    #[cfg(unix)]
     limit::raise(args.clients)?;
     let server = args.pid.map(Process::find).transpose()?;
-    let stop = stop_on_signals()?;
 
-    let mut pool = ClientPool::new(targets)?;
-    let results = measure(&mut pool, args, server.as_ref(), &stop);
+    let mut pool = ClientPool::new(stop_on_signals()?)?;
+    let results = measure(&mut pool, targets, args, server.as_ref());
     pool.close();
 
     let results = results?;
     print(&results)?;
     if let Some(file) = &args.json {
-        write_file(file, &results.to_json()?)?;
+        write_file(file, &(serde_json::to_string_pretty(&results)? + "\n"))?;
     }
     if let Some(file) = &args.chart {
         write_file(file, &chart::svg(&results)?)?;
@@ -74,37 +74,37 @@ fn run(args: &Args) -> Result<()> {
 /// Connects, warms up, and measures. If this fails, there are no results to print.
 fn measure(
     pool: &mut ClientPool,
+    targets: Vec<Target>,
     args: &Args,
     server: Option<&Process>,
-    stop: &AtomicBool,
 ) -> Result<Results> {
-    let stopped = || stop.load(Ordering::Relaxed);
-    pool.connect(args.clients, stop)?;
-    let mut results = Results::new(args, pool, server);
+    let connect = pool.connect(targets, args.clients as usize)?;
+    let mut results = Results::new(args, pool, connect, server);
     let mut result = Ok(());
 
     if args.idle {
         let cpu = CpuMeter::start(server);
-        result = stay_idle(pool, args, stop);
+        result = stay_idle(pool, args);
         results.add_usage(&cpu, 0);
-    } else if !stopped() {
+    } else if !pool.is_stopped() {
         // The warm-up clicks down and the measured run clicks up, so both actions are checked.
         // Within each run, a value tells which click made it. With both actions at once it would
         // not, because the clicks of several senders may arrive in any order.
-        let (warm_up, warmed_up) = load::run(pool, &Plan::warm_up(args), stop)?;
-        results.checks = Some(Checks::of(&[&warm_up], pool));
-        result = warmed_up;
-        if result.is_ok() && !stopped() {
+        let mut warm_up = Load::warm_up(args, pool)?;
+        result = warm_up.run(pool, "warming up");
+        results.checks = Some(Checks::of(&[&warm_up.recorder], pool));
+        if result.is_ok() && !pool.is_stopped() {
             let cpu = CpuMeter::start(server);
-            let (mut recorder, finished) = load::run(pool, &Plan::measured(args), stop)?;
-            results.add_usage(&cpu, recorder.deliveries);
-            result = finished.and_then(|()| load::check_for_late_values(pool, &mut recorder));
-            results.run = Run::of(&recorder)?;
-            results.checks = Some(Checks::of(&[&warm_up, &recorder], pool));
+            let mut load = Load::measured(args, pool)?;
+            result = load.run(pool, "clicking");
+            results.add_usage(&cpu, load.recorder.deliveries);
+            result = result.and_then(|()| load.check_for_late_values(pool));
+            results.run = Run::of(&load.recorder)?;
+            results.checks = Some(Checks::of(&[&warm_up.recorder, &load.recorder], pool));
         }
     }
 
-    results.interrupted = stopped();
+    results.interrupted = pool.is_stopped();
     // If the run failed, report its error first, because it may be the reason for missing values.
     let run_error = result.err().map(|error| error.to_string());
     results.problem = run_error.or_else(|| results.checks.as_ref()?.problem());
@@ -115,12 +115,12 @@ fn measure(
 }
 
 /// Keeps the connections open without any clicks.
-fn stay_idle(pool: &mut ClientPool, args: &Args, stop: &AtomicBool) -> Result<()> {
-    let (began, duration) = (clock::now(), micros(args.duration().unwrap_or_default()));
-    let bar = ProgressBar::new("waiting", duration);
-    while clock::now() - began < duration && !stop.load(Ordering::Relaxed) {
-        pool.poll_once(ignore_values)?;
-        bar.set_position(clock::now() - began);
+fn stay_idle(pool: &mut ClientPool, args: &Args) -> Result<()> {
+    let (began, duration) = (Instant::now(), args.duration());
+    let bar = progress_bar("waiting", duration.as_millis() as u64);
+    while began.elapsed() < duration && !pool.is_stopped() {
+        pool.poll_once(|_, _, _| Ok(()))?;
+        bar.set_position(began.elapsed().as_millis() as u64);
     }
     Ok(())
 }

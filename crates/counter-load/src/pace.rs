@@ -6,55 +6,41 @@
 //! poll.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mio::Waker;
-
-use crate::clock;
 
 /// The times at which clicks are due.
 pub struct Pace {
     tick: f64,
     clicks_in_tick: f64,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// The thread ends at the first tick after this is dropped.
+    _alive: Arc<()>,
 }
 
 impl Pace {
     /// Starts with `rate` clicks per second from `began` on, and calls `waker` at each tick.
-    pub fn new(rate: f64, began: u64, waker: Arc<Waker>) -> Self {
+    pub fn new(rate: f64, began: Instant, waker: Arc<Waker>) -> Self {
         let tick = (1.0 / rate).max(0.001);
-        let stop = Arc::new(AtomicBool::new(false));
-        let is_stopped = stop.clone();
-        let thread = thread::spawn(move || {
+        let alive = Arc::new(());
+        let is_alive = Arc::downgrade(&alive);
+        thread::spawn(move || {
             for n in 1_u32.. {
-                let next = began + (f64::from(n) * tick * 1e6) as u64;
-                // Sleep at most 0.1 seconds at once, so that a slow rate does not delay the end.
-                while let Some(left @ 1..) = next.checked_sub(clock::now()) {
-                    if is_stopped.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    thread::sleep(Duration::from_micros(left.min(100_000)));
+                let next = Duration::from_secs_f64(f64::from(n) * tick);
+                thread::sleep(next.saturating_sub(began.elapsed()));
+                if is_alive.strong_count() == 0 {
+                    break;
                 }
                 // Ignore an error, because the poll also ends by itself a little later.
                 _ = waker.wake();
             }
         });
-        Self { tick, clicks_in_tick: rate * tick, stop, thread: Some(thread) }
+        Self { tick, clicks_in_tick: rate * tick, _alive: alive }
     }
 
-    /// The time at which click number `n` is due, in microseconds since `began`. `n` starts at 0.
-    pub fn due_at(&self, n: u64) -> u64 {
-        ((n as f64 / self.clicks_in_tick).floor() * self.tick * 1e6) as u64
-    }
-}
-
-impl Drop for Pace {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Ignore a panic of the thread, because it has nothing left to do.
-        _ = self.thread.take().map(JoinHandle::join);
+    /// The time from the beginning until click number `n` is due. `n` starts at 0.
+    pub fn due_at(&self, n: u64) -> Duration {
+        Duration::from_secs_f64((n as f64 / self.clicks_in_tick).floor() * self.tick)
     }
 }

@@ -7,19 +7,9 @@ use serde::Serialize;
 
 /// A process to measure.
 pub struct Process {
-    /// Its id.
-    pub pid: u32,
+    pid: u32,
     /// Its resident memory before the clients connected, in KiB.
     pub memory_before: f64,
-}
-
-/// CPU time in seconds.
-#[derive(Clone, Copy, Default)]
-pub struct CpuTime {
-    /// In the program's own code.
-    pub user: f64,
-    /// In the kernel, for the program.
-    pub system: f64,
 }
 
 /// The CPU time that a process used during the run. The report in JSON has the same field names.
@@ -35,64 +25,51 @@ pub struct CpuUsage {
 impl Process {
     /// Finds a process and measures its memory.
     pub fn find(pid: u32) -> Result<Self> {
-        let mut process = Self { pid, memory_before: 0.0 };
-        process.memory_before = process.memory()?;
-        process.cpu()?;
-        Ok(process)
-    }
-
-    /// Its resident memory in KiB, which does not include the kernel's buffers of its sockets.
-    pub fn memory(&self) -> Result<f64> {
-        let status = self.read("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        kib.ok_or_else(|| self.not_found())
-    }
-
-    /// The CPU time of all its threads so far, including threads that have ended.
-    pub fn cpu(&self) -> Result<CpuTime> {
-        let stat = self.read("stat")?;
-        // The second field is the program's name in brackets, which may have blanks in it.
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-        match (times.next(), times.next()) {
-            (Some(Ok(user)), Some(Ok(system))) => {
-                Ok(CpuTime { user: user / ticks_per_second(), system: system / ticks_per_second() })
+        let process = Self { pid, memory_before: 0.0 };
+        match (process.memory(), process.cpu()) {
+            (Some(memory_before), Some(_)) => Ok(Self { pid, memory_before }),
+            _ => {
+                let hint = "--pid needs Linux and the server's process id";
+                Err(format!("there is no process {pid} to measure; {hint}").into())
             }
-            _ => Err(self.not_found()),
         }
     }
 
-    fn read(&self, file: &str) -> Result<String> {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).map_err(|_| self.not_found())
+    /// Its resident memory in KiB, which does not include the kernel's buffers of its sockets.
+    pub fn memory(&self) -> Option<f64> {
+        let status = self.read("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 
-    fn not_found(&self) -> common::Error {
-        let pid = self.pid;
-        format!(
-            "there is no process {pid} to measure; --pid needs Linux and the server's process id"
-        )
-        .into()
+    /// The CPU time of all its threads so far, including threads that have ended: in the program's
+    /// own code, and in the kernel for the program, in seconds.
+    fn cpu(&self) -> Option<(f64, f64)> {
+        let stat = self.read("stat")?;
+        // The second field is the program's name in brackets, which may have blanks in it.
+        let mut ticks = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut seconds = || Some(ticks.next()?.parse::<f64>().ok()? / ticks_per_second());
+        Some((seconds()?, seconds()?))
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).ok()
     }
 }
 
 /// The number of clock ticks per second in the times of `/proc`.
 fn ticks_per_second() -> f64 {
     #[cfg(unix)]
-    {
-        rustix::param::clock_ticks_per_second() as f64
-    }
+    return rustix::param::clock_ticks_per_second() as f64;
     #[cfg(not(unix))]
-    100.0
+    return 100.0;
 }
 
 /// Our own CPU time so far, in seconds, if the system provides it.
 fn own_cpu() -> Option<f64> {
     #[cfg(unix)]
     {
-        use rustix::time::{ClockId, clock_gettime};
-
-        let time = clock_gettime(ClockId::ProcessCPUTime);
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
     }
     #[cfg(not(unix))]
@@ -103,7 +80,7 @@ fn own_cpu() -> Option<f64> {
 pub struct CpuMeter<'a> {
     /// The process of the server, if `--pid` was given.
     pub server: Option<&'a Process>,
-    server_cpu: Option<CpuTime>,
+    server_cpu: Option<(f64, f64)>,
     own_cpu: Option<f64>,
     began: Instant,
 }
@@ -111,7 +88,7 @@ pub struct CpuMeter<'a> {
 impl<'a> CpuMeter<'a> {
     /// Starts to measure.
     pub fn start(server: Option<&'a Process>) -> Self {
-        let server_cpu = server.and_then(|server| server.cpu().ok());
+        let server_cpu = server.and_then(Process::cpu);
         Self { server, server_cpu, own_cpu: own_cpu(), began: Instant::now() }
     }
 
@@ -119,21 +96,16 @@ impl<'a> CpuMeter<'a> {
     pub fn usage(&self, deliveries: u64) -> (Option<CpuUsage>, Option<CpuUsage>) {
         let seconds = self.began.elapsed().as_secs_f64();
         let each = |cpu: f64| (deliveries > 0).then(|| cpu * 1e6 / deliveries as f64);
-        let usage = |cpu: f64| CpuUsage {
+        let usage = |cpu: f64, user: Option<f64>| CpuUsage {
             cpu_share: cpu / seconds,
             cpu_us_per_delivery: each(cpu),
-            user_us_per_delivery: None,
-            system_us_per_delivery: None,
+            user_us_per_delivery: user.and_then(each),
+            system_us_per_delivery: user.and_then(|user| each(cpu - user)),
         };
-        let server = self.server.and_then(|server| {
-            let (then, now) = (self.server_cpu?, server.cpu().ok()?);
-            let (user, system) = (now.user - then.user, now.system - then.system);
-            Some(CpuUsage {
-                user_us_per_delivery: each(user),
-                system_us_per_delivery: each(system),
-                ..usage(user + system)
-            })
+        let server_cpu = self.server_cpu.zip(self.server.and_then(Process::cpu));
+        let server = server_cpu.map(|((user_then, system_then), (user, system))| {
+            usage(user - user_then + system - system_then, Some(user - user_then))
         });
-        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| usage(now - then)))
+        (server, self.own_cpu.zip(own_cpu()).map(|(then, now)| usage(now - then, None)))
     }
 }

@@ -8,13 +8,13 @@ use crate::args::Args;
 use crate::checks::Checks;
 use crate::pool::ClientPool;
 use crate::process::{CpuMeter, CpuUsage, Process};
-use crate::recorder::{Recorder, SLICE_US};
+use crate::recorder::{Recorder, SLICE};
 
 /// The largest number of points in the timeline.
 const MAX_POINTS: usize = 100;
 
 /// All results.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Results {
     pub url: String,
     pub clients: usize,
@@ -39,7 +39,7 @@ pub struct Results {
     pub load: Option<CpuUsage>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Connect {
     /// The time until all clients had received `users` and `state`.
     pub seconds: f64,
@@ -103,34 +103,24 @@ pub struct Memory {
 
 impl Results {
     /// The results that are known as soon as the clients are connected.
-    pub fn new(args: &Args, pool: &ClientPool, server: Option<&Process>) -> Self {
+    pub fn new(args: &Args, pool: &ClientPool, connect: Connect, server: Option<&Process>) -> Self {
         let closed_loop = !args.idle && args.rate.is_none();
-        let seconds = pool.connected_after.as_secs_f64();
+        let clients = pool.open();
         let memory = server.and_then(|server| {
-            let connected_kib = server.memory().ok()?;
-            let before_kib = server.memory_before;
-            let kib_per_connection = (connected_kib - before_kib) / pool.open.max(1) as f64;
+            let (before_kib, connected_kib) = (server.memory_before, server.memory()?);
+            let kib_per_connection = (connected_kib - before_kib) / clients.max(1) as f64;
             Some(Memory { before_kib, connected_kib, kib_per_connection, after_kib: None })
         });
         Self {
             url: args.urls.join(" "),
-            clients: pool.open,
+            clients,
             senders: (!args.idle).then(|| args.senders()),
             in_flight: closed_loop.then_some(args.in_flight),
             barrier: args.barrier,
             rate: args.rate,
-            interrupted: false,
-            problem: None,
-            connect: Connect {
-                seconds,
-                per_second: pool.open as f64 / seconds,
-                told_seconds: pool.full_count_after.map(|after| after.as_secs_f64()),
-            },
-            run: None,
-            checks: None,
-            server: None,
+            connect,
             memory,
-            load: None,
+            ..Self::default()
         }
     }
 
@@ -138,20 +128,15 @@ impl Results {
     pub fn add_usage(&mut self, cpu: &CpuMeter<'_>, deliveries: u64) {
         (self.server, self.load) = cpu.usage(deliveries);
         if let (Some(memory), Some(server)) = (&mut self.memory, cpu.server) {
-            memory.after_kib = server.memory().ok();
+            memory.after_kib = server.memory();
         }
-    }
-
-    /// The results as JSON.
-    pub fn to_json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }
 
 impl Run {
     /// The numbers of a run. `None` if no value was delivered.
     pub fn of(recorder: &Recorder) -> Result<Option<Self>> {
-        let seconds = (recorder.ended - recorder.began) as f64 / 1e6;
+        let seconds = recorder.ended.as_secs_f64();
         if recorder.deliveries == 0 || seconds == 0.0 {
             return Ok(None);
         }
@@ -160,16 +145,15 @@ impl Run {
         let mut p99s = Vec::new();
         for record in &recorder.records {
             p99s.push(record.latencies.value_at_quantile(0.99));
-            for step in record.latencies.iter_recorded() {
-                histogram
-                    .saturating_record_n(step.value_iterated_to(), step.count_at_value().into());
+            for bar in record.latencies.iter_recorded() {
+                histogram.saturating_record_n(bar.value_iterated_to(), bar.count_at_value().into());
             }
         }
         p99s.sort_unstable();
         let slowest = p99s.last().copied().unwrap_or_default();
         let median = p99s.get(p99s.len() / 2).copied().unwrap_or_default();
-        let updates =
-            recorder.records.iter().map(|record| record.newest_click).max().unwrap_or_default();
+        let newest_clicks = recorder.records.iter().map(|record| record.newest_click);
+        let updates = newest_clicks.max().unwrap_or_default();
         Ok(Some(Self {
             seconds,
             updates,
@@ -207,7 +191,7 @@ impl Percentiles {
 impl Timeline {
     fn of(slices: &[u64]) -> Self {
         let width = slices.len().div_ceil(MAX_POINTS).max(1);
-        let slice_seconds = (width as u64 * SLICE_US) as f64 / 1e6;
+        let slice_seconds = width as f64 * SLICE.as_secs_f64();
         // Leave out an incomplete slice at the end, because it would look like a drop.
         let sums = slices.chunks_exact(width).map(|chunk| chunk.iter().sum::<u64>());
         let deliveries_per_second = sums.map(|sum| sum as f64 / slice_seconds).collect();

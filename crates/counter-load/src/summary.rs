@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use indicatif::HumanFloatCount;
+
 use crate::checks::Checks;
 use crate::process::CpuUsage;
-use crate::results::{Percentiles, Results, Run};
+use crate::results::{Fairness, Percentiles, Results, Run};
 
 /// If the load client uses at least this share of a core, it may limit the results.
 const BUSY_SHARE: f64 = 0.9;
@@ -13,11 +15,9 @@ impl Display for Results {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title())?;
         write!(f, "connects     {}/s", grouped(self.connect.per_second))?;
+        let clients = grouped(self.clients as f64);
         match self.connect.told_seconds {
-            Some(after) => {
-                let clients = grouped(self.clients as f64);
-                writeln!(f, "; all {clients} received the full user count after {after:.2} s")?
-            }
+            Some(s) => writeln!(f, "; all {clients} received the full user count after {s:.2} s")?,
             None => writeln!(f, "; not all received the full user count")?,
         }
         if let Some(run) = &self.run {
@@ -28,18 +28,17 @@ impl Display for Results {
         }
         if let Some(memory) = &self.memory {
             write!(f, "memory       {:.2} KiB per connection", memory.kib_per_connection)?;
-            let mib = |kib: f64| kib / 1024.0;
-            write!(f, "; the server has {:.1} MiB", mib(memory.connected_kib))?;
-            match memory.after_kib {
-                Some(after) => writeln!(f, ", and {:.1} MiB after the run", mib(after))?,
-                None => writeln!(f)?,
+            write!(f, "; the server has {:.1} MiB", memory.connected_kib / 1024.0)?;
+            if let Some(kib) = memory.after_kib {
+                write!(f, ", and {:.1} MiB after the run", kib / 1024.0)?;
             }
+            writeln!(f)?;
         }
         if let Some(load) = &self.load {
             writeln!(f, "this client  {load}")?;
             if load.cpu_share > BUSY_SHARE {
-                let hint = "the load client is the limit; the server may be faster than this";
-                writeln!(f, "             {hint}")?;
+                write!(f, "             the load client is the limit; ")?;
+                writeln!(f, "the server may be faster than this")?;
             }
         }
         if let Some(checks) = &self.checks {
@@ -82,21 +81,16 @@ impl Display for Run {
         writeln!(f, "updates      {per_second}/s ({} in {seconds:.2} s)", grouped(updates))?;
         let per_second = grouped(self.deliveries_per_second);
         writeln!(f, "deliveries   {per_second}/s ({})", grouped(deliveries))?;
-        write!(f, "latency      ")?;
-        for head in ["p50", "p90", "p99", "p99.9", "max"] {
-            write!(f, "{head:>9}")?;
-        }
+        let [p50, p90, p99, p99_9, max] = ["p50", "p90", "p99", "p99.9", "max"];
+        write!(f, "latency      {p50:>9}{p90:>9}{p99:>9}{p99_9:>9}{max:>9}")?;
         writeln!(f, "   from a click to")?;
         writeln!(f, "             {}   its sender's own copy", latency_us.own_copy)?;
         writeln!(f, "             {}   any client's copy", latency_us.any_client)?;
         writeln!(f, "             {}   the last client's copy", latency_us.last_client)?;
-        writeln!(
-            f,
-            "fairness     the slowest client's p99 is {:.2} x the median client's ({}, {})",
-            fairness.ratio,
-            time(fairness.slowest_client_p99_us),
-            time(fairness.median_client_p99_us)
-        )
+        let Fairness { slowest_client_p99_us, median_client_p99_us, ratio } = *fairness;
+        let (slowest, median) = (time(slowest_client_p99_us), time(median_client_p99_us));
+        write!(f, "fairness     the slowest client's p99 is {ratio:.2} x the median client's ")?;
+        writeln!(f, "({slowest}, {median})")
     }
 }
 
@@ -113,9 +107,8 @@ impl Display for CpuUsage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if let Some(each) = self.cpu_us_per_delivery {
             write!(f, "{each:.3} µs of CPU per delivery")?;
-            if let (Some(user), Some(system)) =
-                (self.user_us_per_delivery, self.system_us_per_delivery)
-            {
+            let parts = self.user_us_per_delivery.zip(self.system_us_per_delivery);
+            if let Some((user, system)) = parts {
                 write!(f, " ({user:.3} user, {system:.3} system)")?;
             }
             write!(f, ", ")?;
@@ -153,19 +146,10 @@ impl Display for Checks {
 
 /// A number with a comma between groups of three digits.
 pub fn grouped(number: f64) -> String {
-    let digits = if number < 10.0 && number.fract() != 0.0 {
-        return format!("{number:.1}");
-    } else {
-        format!("{number:.0}")
-    };
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
+    match number < 10.0 && number.fract() != 0.0 {
+        true => format!("{number:.1}"),
+        false => format!("{:.0}", HumanFloatCount(number)),
     }
-    text
 }
 
 /// A time in microseconds, printed with a suitable unit.

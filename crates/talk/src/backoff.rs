@@ -6,6 +6,10 @@ use std::time::Duration;
 /// The limit of a pause, in seconds.
 const MAX_PAUSE: u32 = 15;
 
+/// A connection that lasts this long makes the pauses short again, as in the pages. A server that
+/// accepts a connection only to close it must not be asked again at once.
+const STABLE: Duration = Duration::from_secs(5);
+
 /// Pauses between connection attempts: about 1, 2, 4, 8 and then 15 seconds.
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -20,9 +24,12 @@ impl Backoff {
         Duration::from_secs(step.into()).mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Starts again with short pauses. Call this after each successful connection.
-    pub fn reset(&mut self) {
-        self.tries = 0;
+    /// Starts again with short pauses if the connection was stable. Call this with the time that it
+    /// has lasted.
+    pub fn connection_ended(&mut self, lasted: Duration) {
+        if lasted >= STABLE {
+            self.tries = 0;
+        }
     }
 }
 
@@ -30,10 +37,10 @@ impl Backoff {
 mod tests {
     use tokio::time::{Instant, sleep};
 
-    use super::Backoff;
+    use super::{Backoff, Duration};
 
     #[tokio::test(start_paused = true)]
-    async fn the_pauses_grow_to_fifteen_seconds_and_are_short_again_after_a_connection() {
+    async fn the_pauses_are_short_again_after_a_stable_connection() {
         let mut backoff = Backoff::default();
         let sleep_pause = async |backoff: &mut Backoff| {
             let began = Instant::now();
@@ -48,7 +55,9 @@ mod tests {
             backoff.next_pause();
         }
         assert!(sleep_pause(&mut backoff).await <= 15.001);
-        backoff.reset();
+        backoff.connection_ended(Duration::from_secs(4));
+        assert!(sleep_pause(&mut backoff).await > 7.0);
+        backoff.connection_ended(Duration::from_secs(5));
         assert!(sleep_pause(&mut backoff).await <= 1.001);
     }
 

@@ -2,12 +2,13 @@
 //! thread of its own, so a slow user or a slow reader of the output does not block the connection.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::iter::from_fn;
 use std::thread;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use websockets::Result;
+use websockets::{Message, Result, printable};
 
 use crate::editor::{Editor, is_ending, mode};
 use crate::lines::Print;
@@ -28,9 +29,8 @@ pub enum Line {
 
 /// The input and the output of talk.
 pub struct Console {
-    /// The lines to send, or an error if the input is not valid text. It ends when a piped input
-    /// ends.
-    pub input: mpsc::Receiver<Result<String>>,
+    /// The lines to send.
+    pub input: Input,
     /// Cancelled by Ctrl-D, Ctrl-C, or a signal.
     pub quit: CancellationToken,
     /// The lines to print. It is closed when the reader of the output has closed it.
@@ -73,6 +73,7 @@ impl Console {
             print_all(to_print, time, start_editor);
             _ = done.send(());
         });
+        let input = Input { lines: input, unsent: None };
         Ok(Self { input, quit, output, printed, is_interactive })
     }
 
@@ -95,6 +96,41 @@ impl Console {
     pub async fn finish(self) {
         drop(self.output);
         _ = self.printed.await;
+    }
+}
+
+/// The lines to send, from one connection to the next.
+pub struct Input {
+    /// An error if the input is not valid text. It ends when a piped input ends.
+    lines: mpsc::Receiver<Result<String>>,
+    /// The line that was taken last, until it is sent.
+    unsent: Option<Message>,
+}
+
+impl Input {
+    /// The next line, which stays the next one until it is sent. `None` at the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// An error message if the input is not valid text.
+    pub async fn next(&mut self) -> Result<Option<Message>> {
+        if self.unsent.is_none() {
+            self.unsent = self.lines.recv().await.transpose()?.map(Message::text);
+        }
+        Ok(self.unsent.clone())
+    }
+
+    /// Call this when the line is written to an open connection.
+    pub fn sent(&mut self) {
+        self.unsent = None;
+    }
+
+    /// Says which lines are not sent, if there are any.
+    pub fn report_unsent(&mut self) -> Option<String> {
+        let mut lines = from_fn(|| self.lines.try_recv().ok()).flatten().map(Message::text);
+        let first = self.unsent.take().or_else(|| lines.next())?;
+        let more = if lines.next().is_some() { ", and the lines after it" } else { "" };
+        Some(format!("not sent: \"{}\"{more}", printable(first.to_text().ok()?)))
     }
 }
 

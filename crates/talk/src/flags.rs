@@ -47,7 +47,8 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_size: usize,
 
-    /// Connect again, after a growing pause, whenever the connection fails or the server closes it
+    /// Connect again, after a growing pause, whenever the connection fails or the server closes it;
+    /// lines that were not sent are sent then
     #[arg(long)]
     pub reconnect: bool,
 

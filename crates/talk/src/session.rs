@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::select;
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 use websockets::client::{Connect, check_url, leave};
+use websockets::tungstenite::Error as WsError;
 use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use websockets::tungstenite::protocol::CloseFrame;
-use websockets::{Message, Options, Result, Socket};
+use websockets::{CloseCode, Error, Options, Result, Socket};
 
 use crate::backoff::Backoff;
 use crate::console::{Console, Line};
@@ -41,6 +43,23 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
                        read and change the messages";
         console.status(warning).await;
     }
+    let mut has_connected = false;
+    let result = keep_talking(flags, console, &connect, &mut has_connected).await;
+    // If talk could not connect at all, the error says enough.
+    if (result.is_ok() || has_connected)
+        && let Some(unsent) = console.input.report_unsent()
+    {
+        console.status(&unsent).await;
+    }
+    result
+}
+
+async fn keep_talking(
+    flags: &Flags,
+    console: &mut Console,
+    connect: &Connect,
+    has_connected: &mut bool,
+) -> Result<()> {
     let mut backoff = Backoff::default();
     let quit = console.quit.clone();
     loop {
@@ -51,9 +70,12 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
         };
         let end = match opened {
             Ok((socket, response)) => {
-                backoff.reset();
+                *has_connected = true;
+                let began = Instant::now();
                 console.connected(&subprotocol(&response)).await;
-                converse(flags, console, socket).await
+                let end = converse(flags, console, socket).await;
+                backoff.connection_ended(began.elapsed());
+                end
             }
             Err(error) => Err(error),
         };
@@ -115,11 +137,22 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
         let latency = latency.as_secs_f64() * 1000.0;
         console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
     }
-    leave(&mut socket, &flags.url, result).await?;
-    Ok(match by_us {
+    let is_too_large = result.as_ref().is_err_and(is_too_large);
+    leave(&mut socket, &flags.url, result).await.map_err(|error| match is_too_large {
+        true => format!("{error}, or raise --max-size").into(),
+        false => error,
+    })?;
+    let frame = socket.closed().flatten();
+    // A server may close with another code than ours, for example at the same moment.
+    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == CloseCode::Normal);
+    Ok(match by_us && is_echo {
         true => End::ByUs,
-        false => End::ByServer(socket.closed().flatten()),
+        false => End::ByServer(frame),
     })
+}
+
+fn is_too_large(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(WsError::Capacity(_)))
 }
 
 /// Sends the lines of the input and prints the messages of the server, until one side ends the
@@ -130,10 +163,13 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     // answers before it has read everything would wait for each other forever.
     let (mut to_server, mut from_server) = socket.split();
     let mut send_input = pin!(async {
-        while let Some(line) = input.recv().await {
-            to_server.send(Message::text(line?)).await?;
+        while let Some(line) = input.next().await? {
+            to_server.send(line).await?;
+            input.sent();
+            // If the server closes, that is noticed before many more lines are sent.
+            yield_now().await;
         }
-        Ok::<_, websockets::Error>(())
+        Ok::<_, Error>(())
     });
     let mut is_sending = true;
     // The server may be silent for this time. There is no limit while the input is open.
@@ -152,7 +188,7 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 match result {
                     Ok(()) => wait = flags.wait,
                     // The receiving half will find out why the connection has failed.
-                    Err(error) if error.is::<websockets::tungstenite::Error>() => {}
+                    Err(error) if error.is::<WsError>() => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -39,6 +39,7 @@ mod catch;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod fanout;
+mod headers;
 pub mod server;
 pub mod socket;
 

@@ -1,5 +1,6 @@
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tungstenite::handshake::derive_accept_key;
 
 use crate::server::{self, Behavior};
 use crate::{EXE, load, stderr, stdout};
@@ -85,7 +86,7 @@ async fn a_server_that_answers_otherwise_is_named_with_its_answer() {
         ),
         (
             "HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n3\r\nno!\r\n",
-            "answered 403 Forbidden instead of a WebSocket; is it the right URL?\n",
+            "answered 403 Forbidden instead of a WebSocket: no!\n",
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
@@ -97,6 +98,43 @@ async fn a_server_that_answers_otherwise_is_named_with_its_answer() {
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Wait until the client has disconnected.
+            _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        let message = fails(&[&url, "--clients=1"]).await;
+        assert!(message.ends_with(expected), "{message}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_the_rfc_forbids_is_rejected() {
+    for (headers, expected) in [
+        ("Connection: Upgrade\r\n", "its Upgrade or Connection is wrong; is it the right port?\n"),
+        ("Upgrade: websocket\r\n", "its Upgrade or Connection is wrong; is it the right port?\n"),
+        (
+            "Connection: upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Extensions: x\r\n",
+            "it uses an extension or a subprotocol that was not requested; is it the right port?\n",
+        ),
+        (
+            "Connection: a, upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: x\r\n",
+            "it uses an extension or a subprotocol that was not requested; is it the right port?\n",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap().into());
+            }
+            let mut lines = head.lines();
+            let key = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let accept = derive_accept_key(key.as_bytes());
+            let answer =
+                format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {accept}\r\n{headers}\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
             // Wait until the client has disconnected.
             _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;

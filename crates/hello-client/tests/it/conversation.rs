@@ -107,6 +107,36 @@ async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_close_frame_counts_before_tcp_ends() {
+    let frame = CloseFrame { code: 1011.into(), reason: "because".into() };
+    for name in [None, Some("Ada\n")] {
+        let (mut client, mut socket) = at_the_prompt().await;
+        let mut stdin = client.stdin.take().unwrap();
+        if let Some(name) = name {
+            stdin.write_all(name.as_bytes()).await.unwrap();
+            soon("the name", socket.next()).await.unwrap().unwrap();
+        }
+        socket.close(Some(frame.clone())).await.unwrap();
+        let output = soon("the client's end", client.wait_with_output()).await.unwrap();
+        failed(&output, "the server closed the connection too early: 1011 because");
+        drop((socket, stdin));
+    }
+}
+
+#[tokio::test]
+async fn an_early_close_is_reported_with_its_code() {
+    // The client may see the close frame before, while or after it sends the name.
+    for _ in 0..20 {
+        let (client, ()) = converse("Ada\n", async |mut socket| {
+            let frame = CloseFrame { code: 1013.into(), reason: "full".into() };
+            socket.close(Some(frame)).await.unwrap();
+        })
+        .await;
+        failed(&client, "the server closed the connection too early: 1013 full");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_says_something_else_is_one_sentence() {
     for (message, says) in [
         (Message::binary(vec![1]), "the server sent binary data"),

@@ -82,6 +82,16 @@ async fn a_socks_proxy_that_refuses_is_named_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_does_not_answer_is_named() {
+    for scheme in ["http", "socks5h"] {
+        let (_listener, address) = listen().await;
+        let proxy = format!("{scheme}://{address}");
+        let output = run_with(&[("ALL_PROXY", &proxy)], "ws://server.example").await;
+        failed(&output, &format!("no answer from the proxy {proxy} within 10 s"));
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_that_is_not_there_or_not_spoken_is_one_sentence() {
     let (listener, address) = listen().await;
     drop(listener);

@@ -54,6 +54,16 @@ async fn more_than_ten_are_too_many() {
 }
 
 #[tokio::test]
+async fn a_redirect_target_that_does_not_answer_is_named() {
+    let ((first, address), (_second, other)) = (listen().await, listen().await);
+    let url = format!("ws://{address}");
+    let arguments = [url.as_str()];
+    let redirect = to(302, &format!("ws://{other}"));
+    let (output, _) = tokio::join!(run(EXE, &arguments, "Ada\n"), answer(&first, &redirect));
+    failed(&output, &format!("no answer from ws://{other} within 10 s"));
+}
+
+#[tokio::test]
 async fn the_password_stays_with_its_server() {
     let ((first, address), (second, other)) = (listen().await, listen().await);
     let url = format!("ws://ada:secret@{address}");

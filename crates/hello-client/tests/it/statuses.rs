@@ -1,6 +1,7 @@
 //! A sentence for each answer that is no WebSocket.
 
 use testing::run;
+use tokio::io::AsyncWriteExt;
 
 use crate::{EXE, answer, failed, listen, text};
 
@@ -54,12 +55,40 @@ async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
     let said = said_of(page).await;
     assert!(!said.contains("DOCTYPE"), "{said}");
 
-    let chunked = "HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nno, no\r\n0\r\n\r\n";
+    let chunked =
+        "HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nno, \r\n2\r\nno\r\n0\r\n\r\n";
     let said = said_of(chunked).await;
-    assert!(!said.contains('5'), "{said}");
+    assert!(said.ends_with("its log may say why (it says: no, no)\n"), "{said}");
+
+    // The client does not wait for more than the announced body.
+    let both = "HTTP/1.1 403 x\r\nContent-Length: 2\r\n\r\nno such thing";
+    let said = said_of(both).await;
+    assert!(said.ends_with("(it says: no)\n"), "{said}");
 
     let long = format!("HTTP/1.1 403 x\r\n\r\n{}", "x".repeat(5_000));
     assert!(said_of(&long).await.len() < 500);
+}
+
+#[tokio::test]
+async fn a_body_may_arrive_after_the_head() {
+    let (listener, address) = listen().await;
+    let url = format!("ws://{address}");
+    let arguments = [url.as_str()];
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        crate::head(&mut stream).await;
+        stream.set_nodelay(true).unwrap();
+        let chunked =
+            "HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nno, no\r\n0\r\n\r\n";
+        for byte in chunked.bytes() {
+            stream.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        // The client waits neither for more nor for the end of TCP.
+        stream
+    };
+    let (output, _stream) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
+    failed(&output, "(it says: no, no)");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `pipes` | lines in, lines out, and the exit status |
 //! | `handshake` | headers, origin, subprotocols |
+//! | `response` | which responses to the handshake are accepted |
 //! | `signals` | signals close the connection |
 //! | `reconnect` | talk connects again when the server is back |
 //! | `proxies` | real proxies, where they are installed |
@@ -17,6 +18,7 @@ mod proxies;
 #[cfg(unix)]
 mod pty;
 mod reconnect;
+mod response;
 #[cfg(unix)]
 mod signals;
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use testing::soon;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, Utf8Bytes};
@@ -66,6 +66,37 @@ async fn the_exit_status_tells_a_clean_close_from_another() {
 }
 
 #[tokio::test]
+async fn a_close_frame_counts_before_tcp_ends() {
+    for (code, says) in [(1011, "internal error: because"), (1014, "bad gateway: because")] {
+        for input_is_open in [false, true] {
+            let (listener, url) = listen().await;
+            let mut talk = start(&[&url, "--wait", "5"]);
+            let input = talk.stdin.take().filter(|_| input_is_open);
+            let mut socket = accept(&listener).await;
+            let payload = [&u16::to_be_bytes(code), &b"because"[..]].concat();
+            let frame = [&[0x88, payload.len() as u8], payload.as_slice()].concat();
+            socket.get_mut().write_all(&frame).await.unwrap();
+            // The server keeps the connection until talk has ended.
+            let output = soon("the end", talk.wait_with_output()).await.unwrap();
+            let says = format!("closed by the server: {code}, {says}\n");
+            assert_eq!(ended(&output), (Some(1), "", says.as_str()));
+            drop((socket, input));
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_code_than_ours_is_reported() {
+    let (output, ()) = converse(&["--wait", "0"], "", async |socket| {
+        let mut close = [0; 8];
+        socket.get_mut().read_exact(&mut close).await.unwrap();
+        socket.get_mut().write_all(b"\x88\x02\x03\xf3").await.unwrap();
+    })
+    .await;
+    assert_eq!(ended(&output), (Some(1), "", "closed by the server: 1011, internal error\n"));
+}
+
+#[tokio::test]
 async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1() {
     let url = format!("ws://127.0.0.1:{}", testing::free_port());
     let output = testing::run(crate::EXE, &[&url], "").await;
@@ -85,6 +116,7 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
     .await;
     let (status, _, says) = ended(&output);
     assert!(says.contains("sent a message of 11 bytes, and 10 is the most"), "{says}");
+    assert!(says.ends_with("; have it send less at once, or raise --max-size\n"), "{says}");
     assert_eq!(status, Some(1));
     assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Size, .. }))));
 }

@@ -2,11 +2,12 @@
 
 use futures_util::{SinkExt, StreamExt};
 use testing::{free_port, soon};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tungstenite::Message;
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
-use crate::{accept, start};
+use crate::{accept, ended, listen, start};
 
 #[tokio::test]
 async fn it_comes_back_after_a_kill_and_says_each_try() {
@@ -45,4 +46,111 @@ async fn it_comes_back_after_a_kill_and_says_each_try() {
     let output = soon("the end", talk.wait_with_output()).await.unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout, b"< welcome back\n");
+}
+
+#[tokio::test]
+async fn the_pauses_grow_when_each_connection_is_short() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--reconnect"]);
+    let mut stderr = BufReader::new(talk.stderr.take().unwrap()).lines();
+    for step in [1.0, 2.0, 4.0] {
+        let mut socket = accept(&listener).await;
+        let frame = CloseFrame { code: 1008.into(), reason: "".into() };
+        socket.close(Some(frame)).await.unwrap();
+        drop(socket);
+        let mut next = async || soon("a line", stderr.next_line()).await.unwrap().unwrap();
+        assert_eq!(next().await, "closed by the server: 1008, policy violation");
+        let line = next().await;
+        let pause = line.strip_prefix("trying again in ").unwrap().strip_suffix(" s").unwrap();
+        let pause: f64 = pause.parse().unwrap();
+        assert!((step / 2.0..=step).contains(&pause), "{pause} for {step}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_typed_after_the_close_is_sent_later() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--reconnect"]);
+    let mut input = talk.stdin.take().unwrap();
+    let mut stderr = BufReader::new(talk.stderr.take().unwrap()).lines();
+    let mut closing = accept(&listener).await;
+    input.write_all(b"one\n").await.unwrap();
+    assert_eq!(soon("one", closing.next()).await.unwrap().unwrap(), Message::text("one"));
+
+    // The server closes and has the answer, but keeps the TCP connection.
+    closing.close(None).await.unwrap();
+    assert!(soon("the answer", closing.next()).await.unwrap().unwrap().is_close());
+    input.write_all(b"two\nthree\n").await.unwrap();
+    let line = soon("a line", stderr.next_line()).await.unwrap().unwrap();
+    assert_eq!(line, "closed by the server: no code");
+    let mut socket = accept(&listener).await;
+    for line in ["two", "three"] {
+        assert_eq!(soon("a line", socket.next()).await.unwrap().unwrap(), Message::text(line));
+    }
+    drop(closing);
+}
+
+#[tokio::test]
+async fn a_line_that_is_half_written_is_sent_again() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--reconnect", "--wait", "0"]);
+    let line = "x".repeat(16 << 20);
+    let mut input = talk.stdin.take().unwrap();
+    let write = async {
+        input.write_all(line.as_bytes()).await.unwrap();
+        drop(input);
+    };
+    let server = async {
+        // The server reads a part of the line, and then closes.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(&mut stream).await.unwrap();
+        socket.get_mut().read_exact(&mut [0; 4096]).await.unwrap();
+        socket.get_mut().write_all(b"\x88\x02\x03\xf5").await.unwrap();
+        // Until talk has given up this connection.
+        let (second, _) = listener.accept().await.unwrap();
+        let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+        let mut socket =
+            tokio_tungstenite::accept_async_with_config(second, Some(config)).await.unwrap();
+        let message = socket.next().await.unwrap().unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+        message
+    };
+    let (message, ()) = tokio::join!(soon("the line", server), write);
+    assert!(message.into_text().unwrap().as_str() == line);
+    let output = soon("the end", talk.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_line_that_is_never_sent_is_reported() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    for (lines, says) in [
+        ("two\n", "not sent: \"two\"\n"),
+        ("two\n\u{1b}\n", "not sent: \"two\", and the lines after it\n"),
+    ] {
+        let (listener, url) = listen().await;
+        let mut talk = start(&[&url, "--reconnect"]);
+        let mut input = talk.stdin.take().unwrap();
+        let mut socket = accept(&listener).await;
+        drop(listener);
+        socket.close(None).await.unwrap();
+        let mut stderr = BufReader::new(talk.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("trying again in ") {
+            assert!(soon("a line", stderr.read_line(&mut said)).await.unwrap() > 0);
+        }
+        input.write_all(lines.as_bytes()).await.unwrap();
+        // The input is read when the pipe is empty.
+        while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+        kill_process(Pid::from_raw(talk.id().unwrap() as i32).unwrap(), Signal::INT).unwrap();
+        let output = soon("the end", talk.wait_with_output()).await.unwrap();
+        assert_eq!(ended(&output).0, Some(0));
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.ends_with(says), "{rest}");
+    }
 }

@@ -4,15 +4,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
-use tungstenite::client::IntoClientRequest;
-use tungstenite::error::Error as WsError;
-use tungstenite::handshake::client::{Request, Response};
+use tungstenite::handshake::client::Response;
+use tungstenite::http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION};
+use tungstenite::http::{HeaderMap, HeaderName, StatusCode};
+use tungstenite::protocol::Role;
 
 use super::handshake::handshake;
+use super::http::read_body;
 use super::url::Target;
 use super::{dial, errors, proxy};
 use crate::socket::Stream;
@@ -60,29 +61,32 @@ impl Connect {
     /// One sentence that says what to do.
     pub async fn open(&self, url: &str) -> Result<(Socket, Response)> {
         let target = Target::parse(url)?;
+        let mut peer = String::new();
         // The future of a TLS connect is large, and it is needed once.
-        match timeout(self.open_timeout, Box::pin(self.follow(target.clone()))).await {
+        match timeout(self.open_timeout, Box::pin(self.follow(target, &mut peer))).await {
             Ok(opened) => opened,
             Err(_) => Err(format!(
-                "no answer from {target} within {} s; is it the right address?",
+                "no answer from {peer} within {} s; is it the right address?",
                 self.open_timeout.as_secs_f64()
             )
             .into()),
         }
     }
 
-    async fn follow(&self, mut target: Target) -> Result<(Socket, Response)> {
+    /// `peer` is always the one whose answer is awaited: a proxy, or the server.
+    async fn follow(&self, mut target: Target, peer: &mut String) -> Result<(Socket, Response)> {
         let first = target.clone();
         let mut headers = self.additional_headers.clone();
         for _ in 0..MAX_REDIRECTS {
-            let request = request(&target, &headers)?;
-            let (stream, server) = self.connect(&target).await?;
-            let error = match handshake(request, stream, server, self.options).await {
-                Ok(opened) => return Ok(opened),
-                Err(error) => error,
-            };
-            let Some(location) = location(&error) else {
-                return Err(errors::no_handshake(&target, &error).into());
+            let (mut stream, server) = self.connect(&target, peer).await?;
+            let (response, unread) = handshake(&target, &headers, &mut stream).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let socket = Socket::on(stream, &unread, Role::Client, self.options, server);
+                return Ok((socket, response));
+            }
+            let Some(location) = location(&response) else {
+                let body = read_body(&mut stream, response.headers(), unread).await;
+                return Err(errors::refused(&target, &response, &body).into());
             };
             let next = target.join(location)?;
             if target.secure() && !next.secure() {
@@ -105,10 +109,14 @@ impl Connect {
     }
 
     /// A stream to the target, and the address of its other end if the stream does not know it.
-    async fn connect(&self, target: &Target) -> Result<(Stream, Option<SocketAddr>)> {
+    async fn connect(
+        &self,
+        target: &Target,
+        peer: &mut String,
+    ) -> Result<(Stream, Option<SocketAddr>)> {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
-            let stream = reach(target).await?;
+            let stream = reach(target, peer).await?;
             let server = stream.peer_addr().ok();
             let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
             return Ok((crate::socket::boxed(encrypted), server));
@@ -116,40 +124,31 @@ impl Connect {
         if target.secure() {
             return Err(format!("this client does not encrypt; use wss-client for {target}").into());
         }
-        Ok((Either::Left(reach(target).await?), None))
+        Ok((Either::Left(reach(target, peer).await?), None))
     }
 }
 
 /// A connection to the target, or to a proxy that leads there.
-async fn reach(target: &Target) -> Result<TcpStream> {
-    match proxy::of(target) {
-        Some(proxy) => proxy::tunnel(target, &proxy).await,
+async fn reach(target: &Target, peer: &mut String) -> Result<TcpStream> {
+    let proxy = proxy::of(target);
+    *peer = proxy.as_ref().map_or(target.to_string(), proxy::name);
+    let stream = match proxy {
+        Some(proxy) => proxy::tunnel(target, &proxy).await?,
         None => {
             let stream = dial::dial(target.host(), target.port()).await;
-            Ok(stream.map_err(|error| errors::no_connection(target, &error))?)
+            stream.map_err(|error| errors::no_connection(target, &error))?
         }
-    }
+    };
+    *peer = target.to_string();
+    Ok(stream)
 }
 
 /// The target of a redirect.
-fn location(error: &WsError) -> Option<&str> {
-    match error {
-        WsError::Http(response) if matches!(response.status().as_u16(), 300..=303 | 307 | 308) => {
-            response.headers().get(LOCATION)?.to_str().ok()
-        }
+fn location(response: &Response) -> Option<&str> {
+    match response.status().as_u16() {
+        300..=303 | 307 | 308 => response.headers().get(LOCATION)?.to_str().ok(),
         _ => None,
     }
-}
-
-fn request(target: &Target, headers: &HeaderMap) -> Result<Request> {
-    let no_request = |error: WsError| errors::no_handshake(target, &error);
-    let mut request = target.as_str().into_client_request().map_err(no_request)?;
-    if let Some(authorization) = target.authorization() {
-        request.headers_mut().insert(AUTHORIZATION, authorization);
-    }
-    // The user's own headers come last and win.
-    request.headers_mut().extend(headers.clone());
-    Ok(request)
 }
 
 #[cfg(test)]

@@ -67,20 +67,25 @@ async fn run(
 ///
 /// # Errors
 ///
-/// The conversation's error.
+/// The conversation's error. If that is a lost connection, but the server's close frame had arrived,
+/// the error says how the server closed.
 pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result<()> {
-    let normal = Some(close_frame(CloseCode::Normal, ""));
+    let normal = || Some(close_frame(CloseCode::Normal, ""));
     let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {
-        Ok(()) => (normal, Ok(())),
+        Ok(()) => (normal(), Ok(())),
         Err(Ok(fault)) => {
             let message = errors::broken(&Target::parse(url)?, &fault);
             (close_frame_for(Err(fault)), Err(message.into()))
         }
-        Err(Err(error)) => (normal, Err(error)),
+        Err(Err(error)) => (normal(), Err(error)),
     };
-    // Without a frame, the server has disconnected.
-    if let Some(frame) = frame {
+    let is_lost = frame.is_none();
+    // Even if the connection is lost, this reads what the server sent before.
+    if let Some(frame) = frame.or_else(normal) {
         socket.connection().close(frame, CLOSE_TIMEOUT).await;
     }
-    result
+    match socket.closed() {
+        Some(_) if is_lost => Err(errors::closed_early(socket)),
+        _ => result,
+    }
 }

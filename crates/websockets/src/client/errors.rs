@@ -2,14 +2,14 @@
 
 use std::io;
 
-use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
-use tungstenite::error::{CapacityError, Error as WsError, ProtocolError, SubProtocolError};
+use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::handshake::client::Response;
+use tungstenite::http::StatusCode;
+use tungstenite::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::url::Target;
-use crate::printable;
 use crate::socket::is_missed_pong;
+use crate::{Error, Socket, printable};
 
 /// There is no connection.
 pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
@@ -21,32 +21,14 @@ pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
     }
 }
 
-/// There is a connection, but no WebSocket.
-pub(super) fn no_handshake(target: &Target, error: &WsError) -> String {
-    match error {
-        WsError::Http(response) => refused(target, response),
-        WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
-        WsError::Io(_) | WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
-            format!("{target} does not speak WebSocket: it hung up; is it the right port?")
-        }
-        WsError::Protocol(ProtocolError::HttparseError(_)) => {
+/// There is a connection, but no response.
+pub(super) fn no_response(target: &Target, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
             format!("{target} does not speak WebSocket, nor HTTP; is it the right port?")
         }
-        WsError::Protocol(ProtocolError::WrongHttpVersion) => format!(
-            "{target} does not speak WebSocket, but HTTP/1.0 as simple web servers do; is it the \
-             right port?"
-        ),
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(
-            SubProtocolError::NoSubProtocol,
-        )) => format!(
-            "{target} speaks no subprotocol that was asked for; ask for one that it speaks, or \
-             for none"
-        ),
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => format!(
-            "{target} answered with a subprotocol that nobody asked for; ask for it if you know \
-             it, or tell who runs the server"
-        ),
-        error => format!("{target} does not speak WebSocket ({error}); is it the right port?"),
+        _ if wants_certificate(&error.to_string()) => no_certificate(target),
+        _ => format!("{target} does not speak WebSocket: it hung up; is it the right port?"),
     }
 }
 
@@ -62,7 +44,7 @@ pub(super) fn no_certificate(target: &Target) -> String {
 
 /// The server answered, but not with 101. Its own words are shown when they are plain text: the
 /// first line of a page says nothing.
-fn refused(target: &Target, response: &Response) -> String {
+pub(super) fn refused(target: &Target, response: &Response, body: &[u8]) -> String {
     /// As much as fits into a few lines of a terminal, in characters.
     const SAID: usize = 200;
     let status = response.status();
@@ -80,10 +62,8 @@ fn refused(target: &Target, response: &Response) -> String {
         // Of most others the server knows best.
         _ => "",
     };
-    let plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"))
-        && header(TRANSFER_ENCODING).is_none();
-    let body = response.body().as_deref().filter(|_| plain).unwrap_or_default();
-    let body = String::from_utf8_lossy(body);
+    let is_plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"));
+    let body = String::from_utf8_lossy(if is_plain { body } else { b"" });
     let said: String = body.lines().next().unwrap_or_default().trim().chars().take(SAID).collect();
     let (code, name) = (status.as_u16(), status.canonical_reason().unwrap_or("an unknown status"));
     let answered = format!("{target} answered {code} {name} instead of a WebSocket");
@@ -124,6 +104,19 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
              proxy's on the way"
         ),
     }
+}
+
+/// The server closed, and the conversation was not over.
+pub(super) fn closed_early(socket: &Socket) -> Error {
+    match socket.closed() {
+        Some(Some(frame)) => format!(
+            "the server closed the connection too early: {} {}",
+            u16::from(frame.code),
+            printable(&frame.reason)
+        ),
+        _ => "the server closed the connection too early".into(),
+    }
+    .into()
 }
 
 /// A server that is gone. TLS libraries tell it by their words alone.

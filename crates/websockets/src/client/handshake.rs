@@ -1,35 +1,79 @@
 //! The client's opening handshake.
 
-use std::net::SocketAddr;
+use bytes::BytesMut;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::client::{Response, generate_request};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::http::{HeaderMap, StatusCode, Version, header};
 
-use tokio_tungstenite::client_async_with_config;
-use tokio_util::io::InspectReader;
-use tungstenite::Error;
-use tungstenite::handshake::client::{Request, Response};
-use tungstenite::protocol::Role;
-
+use super::url::Target;
+use super::{errors, http};
+use crate::Result;
+use crate::headers::{items, lists, single};
 use crate::socket::Stream;
-use crate::{Options, Socket};
 
-/// Asks the server at the other end of `stream` for a WebSocket. `server` is its address, if the
-/// stream does not know it.
+/// Requests a WebSocket from the server at the other end of `stream`. Returns the response, and the
+/// bytes that followed its head. After 101 these are frames.
 ///
 /// # Errors
 ///
-/// Those of tokio-tungstenite.
+/// One sentence, if there is no response, or if RFC 6455 forbids it.
 pub(super) async fn handshake(
-    request: Request,
-    stream: Stream,
-    server: Option<SocketAddr>,
-    options: Options,
-) -> Result<(Socket, Response), Error> {
-    // tokio-tungstenite returns the stream, but not the bytes that it has read from it.
-    let mut read = Vec::new();
-    let stream = InspectReader::new(stream, |bytes| read.extend_from_slice(bytes));
-    let (websocket, response) = client_async_with_config(request, stream, None).await?;
-    let stream = websocket.into_inner().into_inner();
-    // The bytes after the head of the response are frames already.
-    let head = read.windows(4).position(|end| end == b"\r\n\r\n");
-    let unread = head.and_then(|head| read.get(head + 4..)).unwrap_or_default();
-    Ok((Socket::on(stream, unread, Role::Client, options, server), response))
+    target: &Target,
+    headers: &HeaderMap,
+    stream: &mut Stream,
+) -> Result<(Response, BytesMut)> {
+    let (request, key) = request(target, headers)
+        .map_err(|error| format!("cannot request {target} ({error}); check the URL"))?;
+    let exchanged = http::exchange(stream, &request).await;
+    let (response, unread) = exchanged.map_err(|error| errors::no_response(target, &error))?;
+    let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switching || response.version() == Version::HTTP_10 {
+        check(&response, &key, headers).map_err(|reason| format!("{target} {reason}"))?;
+    }
+    Ok((response, unread))
+}
+
+/// The request with the user's `headers`, and its key.
+fn request(target: &Target, headers: &HeaderMap) -> tungstenite::Result<(Vec<u8>, String)> {
+    let mut request = target.as_str().into_client_request()?;
+    if let Some(authorization) = target.authorization() {
+        request.headers_mut().insert(header::AUTHORIZATION, authorization);
+    }
+    // The user's own headers come last and win.
+    request.headers_mut().extend(headers.clone());
+    generate_request(request)
+}
+
+/// Checks a 101 response as RFC 6455, section 4.1, demands. The error continues a sentence that
+/// begins with the server.
+fn check(
+    response: &Response,
+    key: &str,
+    requested: &HeaderMap,
+) -> std::result::Result<(), &'static str> {
+    let (version, response) = (response.version(), response.headers());
+    let upgrade = single(response, header::UPGRADE).unwrap_or_default();
+    let accept = single(response, header::SEC_WEBSOCKET_ACCEPT);
+    let subprotocol = single(response, header::SEC_WEBSOCKET_PROTOCOL);
+    let is_chosen = response.contains_key(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut requested = items(requested, header::SEC_WEBSOCKET_PROTOCOL);
+    Err(if version == Version::HTTP_10 {
+        "does not speak WebSocket, but HTTP/1.0 as simple web servers do; is it the right port?"
+    } else if !upgrade.eq_ignore_ascii_case("websocket") {
+        "does not speak WebSocket (its Upgrade is not websocket); is it the right port?"
+    } else if !lists(response, header::CONNECTION, "upgrade") {
+        "does not speak WebSocket (its Connection is not Upgrade); is it the right port?"
+    } else if accept != Some(&derive_accept_key(key.as_bytes())) {
+        "does not speak WebSocket (its Sec-WebSocket-Accept is wrong); is it the right port?"
+    } else if !items(response, header::SEC_WEBSOCKET_EXTENSIONS).all(str::is_empty) {
+        "uses an extension that this client does not have; tell who runs the server"
+    } else if !is_chosen && requested.next().is_some() {
+        "speaks no subprotocol that was asked for; ask for one that it speaks, or for none"
+    } else if is_chosen && !requested.any(|name| Some(name) == subprotocol) {
+        "answered with a subprotocol that nobody asked for; ask for it if you know it, or tell who \
+         runs the server"
+    } else {
+        return Ok(());
+    })
 }

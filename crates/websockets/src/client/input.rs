@@ -5,8 +5,8 @@ use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use tokio::sync::oneshot;
 use tungstenite::Message;
 
-use crate::printable;
-use crate::{Error, Result, Socket};
+use super::errors::closed_early;
+use crate::{Result, Socket};
 
 /// Prints `prompt` and waits for a line on standard input. The socket answers pings meanwhile.
 ///
@@ -45,7 +45,7 @@ pub async fn input(prompt: &str, socket: &mut Socket) -> Result<String> {
         }
         message = socket.recv() => match message? {
             Some(_) => Err("the server sent a message first; is it a hello server?".into()),
-            None => Err(closed(socket)),
+            None => Err(closed_early(socket)),
         },
     }
 }
@@ -59,18 +59,6 @@ pub async fn recv_text(socket: &mut Socket) -> Result<String> {
     match socket.recv().await? {
         Some(Message::Text(text)) => Ok(text.as_str().to_owned()),
         Some(_) => Err("the server sent binary data; is it a hello server?".into()),
-        None => Err(closed(socket)),
+        None => Err(closed_early(socket)),
     }
-}
-
-fn closed(socket: &Socket) -> Error {
-    match socket.closed() {
-        Some(Some(frame)) => format!(
-            "the server closed the connection too early: {} {}",
-            u16::from(frame.code),
-            printable(&frame.reason)
-        ),
-        _ => "the server closed the connection too early".into(),
-    }
-    .into()
 }

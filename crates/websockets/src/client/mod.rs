@@ -6,6 +6,7 @@
 //! | `conversation` | [`connect`] and `connect_tls`: open, run a conversation, close |
 //! | `connect` | [`Connect`]: open a WebSocket, and follow redirects |
 //! | `handshake` | the opening handshake |
+//! | `http` | one HTTP request, and the response to it |
 //! | `url` | a `ws://` or `wss://` URL and its parts |
 //! | `dial` | a TCP connection to the first address of a host that answers |
 //! | `proxy` | the proxies of the environment |
@@ -20,6 +21,7 @@ mod dial;
 mod encrypt;
 mod errors;
 mod handshake;
+mod http;
 mod input;
 mod proxy;
 mod url;

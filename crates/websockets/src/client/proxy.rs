@@ -6,16 +6,14 @@
 
 use std::net::IpAddr;
 
-use http_body_util::Empty;
-use hyper::header::{HOST, PROXY_AUTHORIZATION};
-use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_socks::tcp::Socks5Stream;
 use tokio_socks::{Error as SocksError, TargetAddr};
+use tungstenite::http::StatusCode;
 
 use super::dial::dial;
+use super::http::exchange;
 use super::url::Target;
 use crate::Result;
 
@@ -30,91 +28,89 @@ pub(super) fn of(target: &Target) -> Option<Intercept> {
 ///
 /// A sentence that names the proxy, without its credentials.
 pub(super) async fn tunnel(target: &Target, proxy: &Intercept) -> Result<TcpStream> {
-    let through = Proxy { address: proxy.uri(), target };
+    let through = Proxy { proxy, target };
     match proxy.uri().scheme_str() {
-        Some("http") => connect(&through, proxy).await,
-        Some("socks5" | "socks5h") => socks5(&through, proxy).await,
+        Some("http") => connect(&through).await,
+        Some("socks5" | "socks5h") => socks5(&through).await,
         _ => Err(through
             .fault("is of a kind that is not spoken here", "name one by http:// or socks5h://")),
     }
 }
 
+/// How error messages name a proxy, without its credentials.
+pub(super) fn name(proxy: &Intercept) -> String {
+    format!("the proxy {}", proxy.uri().to_string().trim_end_matches('/'))
+}
+
 /// What every sentence on a proxy names.
 struct Proxy<'a> {
-    address: &'a Uri,
+    proxy: &'a Intercept,
     target: &'a Target,
 }
 
 impl Proxy<'_> {
     fn fault(&self, what: &str, remedy: &str) -> crate::Error {
-        let Self { address, target } = self;
-        let address = address.to_string();
-        let address = address.trim_end_matches('/');
+        let Self { proxy, target } = self;
+        let (proxy, host) = (name(proxy), target.host());
         format!(
-            "cannot reach {target}: the proxy {address} {what}; {remedy}, or set NO_PROXY={} to \
-             go without it",
-            target.host()
+            "cannot reach {target}: {proxy} {what}; {remedy}, or set NO_PROXY={host} to go without \
+             it"
         )
         .into()
     }
 
     async fn dial(&self, default_port: u16) -> Result<TcpStream> {
-        let host = self.address.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.address.port_u16().unwrap_or(default_port);
+        let host = self.proxy.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.proxy.uri().port_u16().unwrap_or(default_port);
         dial(host, port).await.map_err(|error| {
             self.fault(&format!("cannot be connected to ({error})"), "see that it runs")
         })
     }
 }
 
-async fn connect(through: &Proxy<'_>, proxy: &Intercept) -> Result<TcpStream> {
-    let target = through.target;
-    let not_http = |error: hyper::Error| {
-        through.fault(&format!("does not answer as HTTP proxies do ({error})"), "is it one?")
-    };
+async fn connect(through: &Proxy<'_>) -> Result<TcpStream> {
+    let Proxy { proxy, target } = through;
     // The brackets of IPv6 are part of an authority.
     let host = target.host();
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let authority = format!("{host}:{}", target.port());
-    let mut request = Request::connect(&authority).header(HOST, &authority);
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
     if let Some(login) = proxy.basic_auth() {
-        request = request.header(PROXY_AUTHORIZATION, login);
+        request += &format!("proxy-authorization: {}\r\n", login.to_str()?);
     }
-    let request = request.body(Empty::<&[u8]>::new())?;
+    request += "\r\n";
 
-    let stream = TokioIo::new(through.dial(80).await?);
-    let (mut proxy, connection) =
-        hyper::client::conn::http1::handshake(stream).await.map_err(not_http)?;
-    tokio::spawn(connection.with_upgrades());
-    let response = proxy.send_request(request).await.map_err(not_http)?;
+    let mut stream = through.dial(80).await?;
+    let (response, unread) = exchange(&mut stream, request.as_bytes()).await.map_err(|error| {
+        through.fault(&format!("does not answer as HTTP proxies do ({error})"), "is it one?")
+    })?;
     match response.status() {
-        status if status.is_success() => {}
+        // No WebSocket server speaks first, with TLS or without.
+        status if status.is_success() && unread.is_empty() => Ok(stream),
+        status if status.is_success() => {
+            Err(through.fault("sent bytes of its own into the tunnel", "is it an HTTP proxy?"))
+        }
         // 401 is what tinyproxy answers to a wrong login.
         status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
-            return Err(through.fault(
+            Err(through.fault(
                 &format!("wants another login ({})", status.as_u16()),
                 "give it as in HTTP_PROXY=http://name:password@host:port",
-            ));
+            ))
         }
         status => {
             let refused = format!("does not connect to {authority} ({status})");
-            return Err(through.fault(&refused, "see what it allows"));
+            Err(through.fault(&refused, "see what it allows"))
         }
-    }
-    let tunnel = hyper::upgrade::on(response).await.map_err(not_http)?;
-    match tunnel.downcast::<TokioIo<TcpStream>>() {
-        // No WebSocket server speaks first, with TLS or without.
-        Ok(parts) if parts.read_buf.is_empty() => Ok(parts.io.into_inner()),
-        _ => Err(through.fault("sent bytes of its own into the tunnel", "is it an HTTP proxy?")),
     }
 }
 
-async fn socks5(through: &Proxy<'_>, proxy: &Intercept) -> Result<TcpStream> {
-    let (host, port) = (through.target.host(), through.target.port());
+async fn socks5(through: &Proxy<'_>) -> Result<TcpStream> {
+    let Proxy { proxy, target } = through;
+    let (host, port) = (target.host(), target.port());
     let to = match proxy.uri().scheme_str() {
         Some("socks5") => {
             let mut addresses = lookup_host((host, port)).await.map_err(|error| {
-                format!("cannot connect to {}: {error}; is it the right address?", through.target)
+                format!("cannot connect to {target}: {error}; is it the right address?")
             })?;
             addresses.next().map(TargetAddr::Ip)
         }
@@ -154,6 +150,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::runtime;
     use tokio::task::yield_now;
+    use tungstenite::http::Uri;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use data_encoding::BASE64;
-use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
+use tungstenite::http::HeaderValue;
 use url::{ParseError, Position, Url};
 
 use crate::Result;

@@ -8,10 +8,10 @@ use tracing::info;
 use tungstenite::http::uri::Authority;
 use tungstenite::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
 
-use super::headers::{lists, set};
 use super::limits::Rejection;
 use super::{Request, Response, Server, handshake, html, origin, respond};
 use crate::catch::catch;
+use crate::headers::{lists, set};
 use crate::printable;
 
 /// The response to `request`. Status 101 means that the connection becomes a WebSocket.

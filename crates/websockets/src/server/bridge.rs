@@ -15,10 +15,10 @@ use super::answer::upgrade;
 use super::connection::run_connection;
 use super::handler::Handler;
 use super::handshake::required;
-use super::headers::lists;
 use super::running::Running;
 use super::{Request, Server, forwarded, respond};
 use crate::Socket;
+use crate::headers::lists;
 use crate::socket::boxed;
 
 /// Turns requests that axum or hyper received into WebSockets; see [`Server::bridge`]. Cloning is

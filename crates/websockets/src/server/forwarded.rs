@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tungstenite::http::HeaderMap;
 
-use super::headers::items;
+use crate::headers::items;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 

@@ -4,10 +4,10 @@ use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
-use super::headers::{items, lists, set, single};
 use super::http::has_body;
 use super::origin::{self, Origins};
 use super::{Request, Response, respond};
+use crate::headers::{items, lists, set, single};
 
 /// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101 response, or
 /// a response that says what is wrong.

@@ -12,7 +12,6 @@
 //! | `answer` | the response to a request |
 //! | `handshake` | the opening handshake: what RFC 6455 requires |
 //! | `origin` | which pages may connect |
-//! | `headers` | small helpers for HTTP headers |
 //! | `request` | the request that a handler receives, and responses to it |
 //! | `handler` | what a handler is |
 //! | `bridge` | feature `hyper`: WebSockets on a port of axum or hyper |
@@ -65,7 +64,6 @@ pub mod flags;
 mod forwarded;
 mod handler;
 mod handshake;
-mod headers;
 mod http;
 mod limits;
 pub mod listen;

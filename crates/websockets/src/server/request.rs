@@ -8,7 +8,7 @@ use bytes::Bytes;
 use form_urlencoded::parse;
 use tungstenite::http::{self, HeaderValue, StatusCode, header};
 
-use super::headers::set;
+use crate::headers::set;
 
 /// The request that opened a WebSocket: an [`http::Request`], to which it dereferences, with the
 /// address of the client and the subprotocol.

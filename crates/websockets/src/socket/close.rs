@@ -32,6 +32,10 @@ const MAX_UNREAD: u64 = 16 << 20;
 /// How long a client waits for the close frame of the server, as in Python `websockets`.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client that has the server's close frame waits for the end of TCP. The server should end
+/// it, but a proxy or a careless server may not.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The longest close reason, in bytes (RFC 6455, section 5.5).
 const MAX_REASON: usize = 123;
 
@@ -108,7 +112,7 @@ pub(crate) fn close_frame_for(result: Result<()>) -> Option<CloseFrame> {
             None
         }
         Some(WsError::Capacity(fault)) => {
-            warn!("closed with 1009: {fault}");
+            warn!("closed with 1009: {fault}; raise --max-size to accept it");
             Some(close_frame(CloseCode::Size, "the message is larger than max_size"))
         }
         // tungstenite's own description may quote the text.
@@ -139,7 +143,8 @@ pub(crate) fn close_frame(code: CloseCode, reason: &'static str) -> CloseFrame {
 
 impl Socket {
     /// Closes the connection: sends a close frame, waits for the peer's, and ends. A peer that does
-    /// not answer is disconnected after 10 s, and a peer that goes on sending after 32 MiB.
+    /// not answer is disconnected after 10 s, a server that answers but does not end TCP after 1 s,
+    /// and a peer that goes on sending after 32 MiB.
     ///
     /// A handler does not need this, because the server closes the connection when the handler
     /// returns. A client needs it: if a socket is dropped, the peer sees a lost connection.
@@ -154,10 +159,13 @@ impl Connection {
     /// nothing more and sends nothing more.
     pub(crate) async fn close(&self, frame: CloseFrame, close_timeout: Duration) {
         let peer_closed_first = self.closed().is_some();
+        let is_client = self.keepalive.lock().websocket().is_client();
+        let limit = |is_closed| if is_client && is_closed { END_TIMEOUT } else { close_timeout };
         let handshake = async {
             let CloseWith(frame) = CloseWith::new(frame.code, frame.reason);
             self.start_closing(Some(frame));
-            poll_fn(|cx| self.poll_written(cx)).await?;
+            // Even if this fails, the peer's close frame may have arrived.
+            _ = poll_fn(|cx| self.poll_written(cx)).await;
             // Messages that were on their way, up to the peer's own close frame.
             while let Some(Ok(())) = self.drain().await {}
             let mut stream = self.take_stream();
@@ -170,13 +178,14 @@ impl Connection {
             }
             // A reset must not overtake our answer or our code. tungstenite reads no further after
             // a fault, so the rest is read from the stream.
-            shutdown_and_drain(&mut stream).await.map_err(WsError::Io)
+            let end = shutdown_and_drain(&mut stream);
+            timeout(limit(self.closed().is_some()), end).await.unwrap_or(Ok(()))
         };
-        match timeout(close_timeout, handshake).await {
+        match timeout(limit(peer_closed_first), handshake).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!("disconnected during the closing handshake: {error}"),
             Err(_) => {
-                debug!("no close frame within close_timeout");
+                debug!("the peer did not end the connection within close_timeout");
                 _ = self.take_stream().shutdown().now_or_never();
             }
         }

@@ -12,12 +12,16 @@ use std::io::{Cursor, Write};
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
+use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// The largest fragment, in bytes: about as much memory as an idle connection may keep. It is a
 /// multiple of four, so that the mask of the whole frame fits each of its fragments.
 const FRAGMENT: u64 = 512;
+
+/// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
+const MAX_CONTROL: u64 = 125;
 
 /// The longest frame header, in bytes (RFC 6455, section 5.2).
 const MAX_HEADER: usize = 14;
@@ -25,7 +29,7 @@ const MAX_HEADER: usize = 14;
 /// Bytes that were read from the stream, and how they are cut.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    /// Bytes that tungstenite has not seen yet.
+    /// Bytes that tungstenite has not seen yet. At the end it is the payload of the close frame.
     unread: Bytes,
     /// How many of the next bytes pass through unchanged.
     chunk_left: u64,
@@ -80,6 +84,14 @@ impl Incoming {
         self.chunk_left == 0 && self.frame_left == 0 && !self.is_fragmented
     }
 
+    /// The peer's close frame as it was sent. Call this when tungstenite has returned it, and feed
+    /// nothing after that.
+    pub(super) fn close_frame(&self) -> Option<CloseFrame> {
+        let (code, reason) = self.unread.split_first_chunk()?;
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        Some(CloseFrame { code: u16::from_be_bytes(*code).into(), reason: reason.into() })
+    }
+
     /// Decides how many bytes pass through next. Returns `false` when the header of the next frame
     /// is incomplete.
     fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
@@ -106,14 +118,23 @@ impl Incoming {
         if matches!(header.opcode, OpCode::Data(_)) {
             self.is_fragmented = !header.is_final;
         }
+        let start = cursor.position();
+        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL {
+            let (start, end) = (start as usize, (start + length) as usize);
+            let Some(payload) = self.unread.get(start..end) else { return false };
+            // tungstenite replaces a code that it does not know, such as 1014, by 1002. So the
+            // payload stays here when tungstenite has taken the frame.
+            let mask = header.mask.unwrap_or_default();
+            let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+            self.unread = self.unread.iter().copied().take(end).chain(payload).collect();
+        }
         if length <= FRAGMENT || length > max_size {
             // The peer may announce the largest number there is.
-            self.chunk_left = cursor.position().saturating_add(length);
+            self.chunk_left = start.saturating_add(length);
             return true;
         }
         // Not `advance`: an empty `Bytes` from `split_to` owns no memory.
-        let header_length = cursor.position() as usize;
-        drop(self.unread.split_to(header_length));
+        drop(self.unread.split_to(start as usize));
         (self.header, self.frame_left) = (header, length);
         self.begin_fragment(out)
     }

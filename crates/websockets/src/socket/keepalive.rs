@@ -111,6 +111,10 @@ impl Keepalive {
             return Poll::Ready(written);
         }
         self.fill_read_ahead(cx);
+        // A peer that has closed may never read the rest.
+        if self.closed.is_some() && !self.is_closing {
+            return Poll::Ready(Err(Error::AlreadyClosed));
+        }
         self.poll_pong_timeout(cx).map(Err)
     }
 
@@ -173,12 +177,19 @@ impl Keepalive {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
         loop {
-            if let Poll::Ready(flushed) = self.poll_flush(cx) {
-                flushed?;
-            } else if self.is_reply_pending {
+            let flushed = self.poll_flush(cx);
+            // The close frame is the result, whether or not the peer ends TCP or takes our answer.
+            if self.closed.is_some() {
+                return Poll::Ready(None);
+            }
+            if flushed.is_pending() && self.is_reply_pending {
                 return Poll::Pending;
             }
-            let message = ready!(self.websocket.poll_next(cx));
+            let message = match (self.websocket.poll_next(cx), flushed) {
+                // A peer that has disconnected may have sent a close frame before that.
+                (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Some(Err(error))),
+                (message, _) => ready!(message),
+            };
             match message {
                 Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
                 Some(Ok(_)) => self.clock.message_received(),
@@ -186,7 +197,6 @@ impl Keepalive {
             }
             match message {
                 Some(Ok(Message::Ping(_))) => self.is_reply_pending = true,
-                // The stream ends once the reply is written.
                 Some(Ok(Message::Close(frame))) => {
                     self.closed = Some(Box::new(frame));
                     self.is_reply_pending = true;

@@ -207,8 +207,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// The connection is closed or lost, or no pong arrived within `ping_timeout`. When the server
-    /// shuts down, the error is
+    /// The peer has closed, the connection is lost, or no pong arrived within `ping_timeout`. When
+    /// the server shuts down, the error is
     /// [`SendAfterClosing`](tungstenite::error::ProtocolError::SendAfterClosing), so finish other
     /// work before you return it.
     pub fn send(

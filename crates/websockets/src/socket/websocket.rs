@@ -69,6 +69,10 @@ impl WebSocket {
         }
     }
 
+    pub(super) fn is_client(&self) -> bool {
+        self.role == Role::Client
+    }
+
     pub(super) fn stream(&mut self) -> &mut Stream {
         &mut self.wire.stream
     }
@@ -90,6 +94,9 @@ impl WebSocket {
         let max_size = self.tungstenite.get_config().max_frame_size.unwrap_or(usize::MAX);
         let mut stream = PollStream { wire: &mut self.wire, max_size, cx };
         match self.tungstenite.read(&mut stream) {
+            Ok(Message::Close(_)) => {
+                Poll::Ready(Some(Ok(Message::Close(self.wire.incoming.close_frame()))))
+            }
             Ok(message) => Poll::Ready(Some(Ok(message))),
             Err(error) if would_block(&error) => Poll::Pending,
             Err(error) => {

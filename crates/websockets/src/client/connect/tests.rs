@@ -36,11 +36,7 @@ fn message(input: &mut Unstructured<'_>, answer: Answer<'_>) -> Option<Result<St
             let request = String::from_utf8(request).unwrap();
             let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
             let answer = answer(key.unwrap());
-            // tungstenite takes many small packets for an attack.
-            let mut pieces = pieces(input, &answer).unwrap();
-            pieces.truncate(50);
-            pieces.push(&answer[pieces.concat().len()..]);
-            for piece in pieces {
+            for piece in pieces(input, &answer).unwrap() {
                 // The client may have seen enough.
                 if stream.write_all(piece).await.is_err() {
                     break;

@@ -1,12 +1,10 @@
 //! Small helpers for HTTP headers.
 
 use tungstenite::http::header::AsHeaderName;
-use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
-
-use super::Response;
+use tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 /// The items of a header that is a comma-separated list.
-pub(super) fn items(
+pub(crate) fn items(
     headers: &HeaderMap,
     name: impl AsHeaderName,
 ) -> impl DoubleEndedIterator<Item = &str> {
@@ -19,12 +17,12 @@ pub(super) fn items(
 }
 
 /// Whether a comma-separated list contains `word`.
-pub(super) fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+pub(crate) fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     items(headers, name).any(|item| item.eq_ignore_ascii_case(word))
 }
 
 /// The value of a header that appears exactly once.
-pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(crate) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),
@@ -32,6 +30,6 @@ pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     }
 }
 
-pub(super) fn set(response: &mut Response, name: HeaderName, value: &'static str) {
+pub(crate) fn set<T>(response: &mut Response<T>, name: HeaderName, value: &'static str) {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
