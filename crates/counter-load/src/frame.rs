@@ -137,7 +137,7 @@ mod tests {
             for _ in 0..input.int_in_range(1..=8)? {
                 let first = match input.ratio(1, 8)? {
                     true => input.arbitrary()?,
-                    false => *input.choose(&[0x81, 0x81, 0x88, 0x89, 0x8a])?,
+                    false => *input.choose(&[TEXT, TEXT, CLOSE, PING, PONG])?,
                 };
                 let lengths = [0, 1, 2, 30, 30, 30, 125, 126, 127, 1000, 65_535, 65_536];
                 let payload = vec![input.arbitrary()?; *input.choose(&lengths)?];
@@ -181,7 +181,7 @@ mod tests {
             let (header, masked) = frame.split_at(6);
             let mask = header.iter().skip(2).cycle();
             let read: Vec<u8> = masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
-            assert_eq!((header[0], usize::from(header[1])), (0x8a, 0x80 | payload.len()));
+            assert_eq!((header[0], usize::from(header[1])), (PONG, 0x80 | payload.len()));
             assert_eq!(read, payload);
             Ok(())
         });
