@@ -119,5 +119,6 @@ async fn the_error_does_not_repeat_what_the_client_sent() {
     server.logged("unknown action").await;
     server.logged("must be a string").await;
     assert!(!server.log().contains("script"));
-    assert!(!server.log().contains("3921"));
+    // The end of these numbers may be in the time of a line.
+    assert!(!server.log().contains("8243921") && !server.log().contains("824.3921"));
 }

@@ -31,10 +31,7 @@ pub(super) fn expected(bytes: &[u8], role: Role, max_size: usize) -> (Outcome, O
             return ((messages, End::Failed(1002)), None);
         }
         if length > max_size as u64 {
-            // We wait for a whole close frame, which is short, even if it is larger than max_size.
-            let is_awaited = opcode == 8 && length <= 125 && (rest.len() - start) < length as usize;
-            let end = if is_awaited { End::Lost } else { End::Failed(1009) };
-            return ((messages, end), is_awaited.then_some(1009));
+            return ((messages, End::Failed(1009)), None);
         }
         let end = start + length as usize;
         let mut payload = rest[start..end.min(rest.len())].to_vec();
