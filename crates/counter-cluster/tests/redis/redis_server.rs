@@ -141,6 +141,8 @@ impl Drop for RedisServer {
 fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
     let program = program();
     let child = Command::new(&program)
+        // A file with a configuration has to come first.
+        .args(flags)
         .args([
             "--port",
             &port.to_string(),
@@ -151,7 +153,6 @@ fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
         ])
         .arg("--dir")
         .arg(folder)
-        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
