@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_util::either::Either;
 use tracing::{debug, error, info, warn};
 use tungstenite::error::{Error as WsError, ProtocolError};
-use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role};
 
 use super::pings::is_missed_pong;
 use super::{Connection, Socket, Stream, boxed};
@@ -159,7 +159,7 @@ impl Connection {
     /// nothing more and sends nothing more.
     pub(crate) async fn close(&self, frame: CloseFrame, close_timeout: Duration) {
         let peer_closed_first = self.closed().is_some();
-        let is_client = self.keepalive.lock().websocket().is_client();
+        let is_client = self.keepalive.lock().websocket.role == Role::Client;
         let limit = |is_closed| if is_client && is_closed { END_TIMEOUT } else { close_timeout };
         let handshake = async {
             let CloseWith(frame) = CloseWith::new(frame.code, frame.reason);
@@ -203,7 +203,7 @@ impl Connection {
 
     /// Takes the stream out, so that it can be read without tungstenite.
     fn take_stream(&self) -> Stream {
-        replace(self.keepalive.lock().websocket().stream(), boxed(empty()))
+        replace(&mut self.keepalive.lock().websocket.wire.stream, boxed(empty()))
     }
 }
 

@@ -27,18 +27,18 @@ const MAX_READ_AHEAD: usize = 16 << 10;
 /// A WebSocket with its clock.
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    websocket: WebSocket,
-    clock: PingClock,
+    pub(super) websocket: WebSocket,
+    pub(super) clock: PingClock,
     /// tungstenite has output that is not flushed yet.
-    is_unflushed: bool,
+    pub(super) is_unflushed: bool,
     /// That output includes a pong or a close frame. Nothing more is read until it is written, so
     /// a peer that sends pings without reading fills its own buffers rather than ours.
     is_reply_pending: bool,
     /// We have begun the closing handshake: the handler receives nothing more and sends nothing
     /// more.
-    is_closing: bool,
+    pub(super) is_closing: bool,
     /// The peer's close frame and its content. Boxed because most connections have none.
-    closed: Option<Box<Option<CloseFrame>>>,
+    pub(super) closed: Option<Box<Option<CloseFrame>>>,
     /// Messages that arrived while a write was blocked. Boxed because that is rare, too.
     read_ahead: Option<Box<ReadAhead>>,
 }
@@ -59,26 +59,6 @@ impl Keepalive {
             closed: None,
             read_ahead: None,
         }
-    }
-
-    pub(super) fn websocket(&mut self) -> &mut WebSocket {
-        &mut self.websocket
-    }
-
-    pub(super) fn closed(&self) -> Option<Option<&CloseFrame>> {
-        self.closed.as_deref().map(Option::as_ref)
-    }
-
-    pub(super) fn is_unflushed(&self) -> bool {
-        self.is_unflushed
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.is_closing
-    }
-
-    pub(super) fn latency(&self) -> Option<Duration> {
-        self.clock.latency()
     }
 
     /// The next text or binary message, the end, or an error. Sends a ping when one is due.
@@ -153,11 +133,6 @@ impl Keepalive {
             _ = self.websocket.start_send(cx, Message::Close(frame));
         }
         _ = self.poll_flush(cx);
-    }
-
-    /// Waits until another message can be sent.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.websocket.poll_ready(cx)
     }
 
     /// Writes everything.

@@ -37,6 +37,7 @@ use futures_util::{Sink, Stream as MessageStream};
 use parking_lot::Mutex;
 use tokio::io::duplex;
 use tokio::task::{coop, yield_now};
+use tokio_util::either::Either;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
@@ -53,7 +54,7 @@ pub(crate) use self::pings::LONGEST;
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;
-pub(crate) use self::stream::{Stream, boxed, remote_address};
+pub(crate) use self::stream::{Stream, boxed};
 
 /// How many messages are returned without a pause. Then the handler gets to what else it waits
 /// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task
@@ -219,7 +220,7 @@ impl Socket {
         let mut message = Some(message.into());
         poll_fn(move |cx| {
             if message.is_some() {
-                ready!(self.poll_write(cx, Keepalive::poll_ready))?;
+                ready!(Pin::new(&mut *self).poll_ready(cx))?;
             }
             if let Some(message) = message.take() {
                 Pin::new(&mut *self).start_send(message)?;
@@ -252,12 +253,12 @@ impl Socket {
     /// Whether the server is shutting down. Then the client was sent 1001, `recv` returns `None`,
     /// `send` fails, and the handler has `close_timeout` (6 s at most) to finish.
     pub fn is_shutting_down(&self) -> bool {
-        self.connection.keepalive.lock().is_closing()
+        self.connection.keepalive.lock().is_closing
     }
 
     /// How long the answer to the last ping took; `None` before the first answer.
     pub fn latency(&self) -> Option<Duration> {
-        self.connection.keepalive.lock().latency()
+        self.connection.keepalive.lock().clock.latency
     }
 
     /// The address of the peer. Behind a proxy that `--trusted-proxy` names, it is the address of
@@ -298,12 +299,16 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        let from_stream = || remote_address(self.keepalive.lock().websocket().stream());
-        self.remote_address.as_deref().copied().or_else(from_stream)
+        self.remote_address.as_deref().copied().or_else(|| {
+            match &self.keepalive.lock().websocket.wire.stream {
+                Either::Left(stream) => stream.peer_addr().ok(),
+                Either::Right(_) => None,
+            }
+        })
     }
 
     pub(crate) fn closed(&self) -> Option<Option<CloseFrame>> {
-        self.keepalive.lock().closed().map(|frame| frame.cloned())
+        self.keepalive.lock().closed.as_deref().cloned()
     }
 
     fn poll_written(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -357,7 +362,7 @@ impl MessageStream for Socket {
         let mut keepalive = connection.keepalive.lock();
         let message = keepalive.poll_next(&mut Context::from_waker(&cx));
         // Reading may have written a part of a pong or of a ping.
-        *needs_flush |= keepalive.is_unflushed();
+        *needs_flush |= keepalive.is_unflushed;
         drop(keepalive);
         if message.is_ready() {
             step.made_progress();
@@ -375,7 +380,7 @@ impl Sink<Message> for Socket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Keepalive::poll_ready)
+        self.poll_write(cx, |keepalive, cx| keepalive.websocket.poll_ready(cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {

@@ -21,7 +21,8 @@ pub(super) struct PingClock {
     /// Boxed because a `Sleep` must not move, and a handler may move its socket.
     timer: Pin<Box<Sleep>>,
     state: State,
-    latency: Option<Duration>,
+    /// How long the answer to the last ping took; `None` before the first answer.
+    pub(super) latency: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,11 +68,6 @@ impl PingClock {
         self.state = State::PingDue;
         self.restart(self.time_for_pong());
         Poll::Ready(Alarm::PingDue)
-    }
-
-    /// How long the answer to the last ping took; `None` before the first answer.
-    pub(super) fn latency(&self) -> Option<Duration> {
-        self.latency
     }
 
     /// A pong arrived. The time that the timer has run is the latency. An unsolicited pong changes
