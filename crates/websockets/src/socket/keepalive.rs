@@ -17,7 +17,7 @@ use tungstenite::error::ProtocolError;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
-use super::pings::{Alarm, PingClock, missed_pong};
+use super::pings::PingClock;
 use super::websocket::WebSocket;
 
 /// How much is read ahead while a write is blocked, in bytes: enough to notice a peer that answers
@@ -202,10 +202,8 @@ impl Keepalive {
     /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
     /// more to read.
     fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        while let Poll::Ready(alarm) = self.clock.poll(cx) {
-            if alarm == Alarm::PongOverdue {
-                return Poll::Ready(missed_pong());
-            }
+        if let Poll::Ready(error) = self.clock.poll_overdue(cx) {
+            return Poll::Ready(error);
         }
         if self.clock.is_ping_due() && self.websocket.poll_ready(cx).is_ready() {
             self.clock.ping_sent();
@@ -231,10 +229,10 @@ impl Keepalive {
 /// A handler that also waits for something else, such as the updates of a room, polls its socket
 /// each time that it wakes up. Nine of ten times the reason is not the connection, and an attempt
 /// to read costs as much as the write that the handler was woken up for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectionWaker {
-    /// Something happened since this was last set to false.
-    pub(super) is_ready: AtomicBool,
+    /// Nothing happened since this was last set to true.
+    pub(super) is_idle: AtomicBool,
     /// The task that waits for a message.
     pub(super) reader: AtomicWaker,
     /// The task that waits for a write. Usually it is the same task, but the two halves of
@@ -242,17 +240,9 @@ pub(super) struct ConnectionWaker {
     pub(super) writer: AtomicWaker,
 }
 
-impl Default for ConnectionWaker {
-    fn default() -> Self {
-        // Nothing was polled yet.
-        let is_ready = AtomicBool::new(true);
-        Self { is_ready, reader: AtomicWaker::new(), writer: AtomicWaker::new() }
-    }
-}
-
 impl ArcWake for ConnectionWaker {
     fn wake_by_ref(this: &Arc<Self>) {
-        this.is_ready.store(true, Ordering::Release);
+        this.is_idle.store(false, Ordering::Release);
         this.reader.wake();
         this.writer.wake();
     }

@@ -334,7 +334,7 @@ impl Connection {
         // Room may have appeared before the waker was registered, so this writes once more.
         let written = keepalive.poll_write(connection, write);
         // Whatever happened here, `poll_next` has to look at it again.
-        self.waker.is_ready.store(true, Ordering::Release);
+        self.waker.is_idle.store(false, Ordering::Release);
         written
     }
 }
@@ -352,12 +352,12 @@ impl MessageStream for Socket {
         }
         let waker = &connection.waker;
         waker.reader.register(cx.waker());
-        if !waker.is_ready.load(Ordering::Acquire) {
+        if waker.is_idle.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         // Several messages may arrive in one packet. Other tasks run in between.
         let step = ready!(coop::poll_proceed(cx));
-        waker.is_ready.swap(false, Ordering::AcqRel);
+        waker.is_idle.swap(true, Ordering::AcqRel);
         let cx = waker_ref(waker);
         let mut keepalive = connection.keepalive.lock();
         let message = keepalive.poll_next(&mut Context::from_waker(&cx));
@@ -368,7 +368,7 @@ impl MessageStream for Socket {
             step.made_progress();
             *messages_in_a_row += 1;
             // There may be more.
-            waker.is_ready.store(true, Ordering::Release);
+            waker.is_idle.store(false, Ordering::Release);
         } else {
             *messages_in_a_row = 0;
         }
