@@ -11,9 +11,10 @@ pub(super) type Report = Box<dyn Fn(Duration) + Send>;
 
 #[derive(Default)]
 pub(super) struct DeliveryTimer {
-    report: Option<Report>,
-    /// Counts the measurements.
-    number: u32,
+    pub(super) report: Option<Report>,
+    /// Counts the measurements. A new subscriber starts with the number of the current one, because
+    /// the measurement does not wait for it.
+    pub(super) number: u32,
     /// The cursor after the message that is measured, and the time when it was appended.
     message: Option<(u64, Instant)>,
     /// How many subscribers have not received it yet.
@@ -21,10 +22,6 @@ pub(super) struct DeliveryTimer {
 }
 
 impl DeliveryTimer {
-    pub(super) fn start(&mut self, report: Report) {
-        self.report = Some(report);
-    }
-
     /// A message was appended. `end` is the cursor after it.
     pub(super) fn appended(&mut self, end: u64, subscribers: usize) {
         if self.report.is_some() && self.waiting == 0 && subscribers > 0 {
@@ -32,12 +29,6 @@ impl DeliveryTimer {
             self.message = Some((end, Instant::now()));
             self.waiting = subscribers;
         }
-    }
-
-    /// The number of the current measurement. A new subscriber starts with it, because the
-    /// measurement does not wait for it.
-    pub(super) fn number(&self) -> u32 {
-        self.number
     }
 
     /// A subscriber has received everything before `cursor`, or has left (`u64::MAX`). `counted` is
