@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::task::waker_ref;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, empty, sink};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, empty, sink};
 use tokio::time::timeout;
 use tokio_util::either::Either;
 use tracing::{debug, error, info, warn};
@@ -214,10 +214,7 @@ impl Connection {
 /// # Errors
 ///
 /// The peer reset the connection.
-pub(crate) async fn shutdown_and_drain<S>(stream: &mut S) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn shutdown_and_drain(stream: &mut Stream) -> io::Result<()> {
     stream.shutdown().await?;
     copy(&mut stream.take(MAX_UNREAD), &mut sink()).await.map(drop)
 }

@@ -113,7 +113,7 @@ impl Keepalive {
         self.check_open()?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed.is_none() {
-            self.websocket.start_send_encoded(frames);
+            self.websocket.wire.encoded = frames;
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Keepalive {
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.is_unflushed {
-            return self.websocket.poll_write_encoded(cx);
+            return self.websocket.wire.poll_write_encoded(cx).map_err(Error::Io);
         }
         ready!(self.websocket.poll_flush(cx))?;
         self.is_unflushed = false;

@@ -125,15 +125,6 @@ impl WebSocket {
         }
     }
 
-    /// Takes whole frames. Everything that was sent before must be written already.
-    pub(super) fn start_send_encoded(&mut self, frames: Bytes) {
-        self.wire.encoded = frames;
-    }
-
-    pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.wire.poll_write_encoded(cx).map_err(Error::Io)
-    }
-
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut stream = PollStream { wire: &mut self.wire, max_size: 0, cx };
@@ -171,7 +162,7 @@ pub(super) struct Wire {
     incoming: Incoming,
     /// The unwritten rest of encoded frames. It is written before anything of tungstenite's, which
     /// would otherwise end up in the middle of a frame.
-    encoded: Bytes,
+    pub(super) encoded: Bytes,
 }
 
 impl Wire {
@@ -195,7 +186,7 @@ impl Wire {
         }
     }
 
-    fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.encoded.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.encoded))?;
             if written == 0 {
