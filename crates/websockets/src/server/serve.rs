@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use scopeguard::defer;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::sleep;
@@ -15,7 +16,7 @@ use tracing::{Instrument, info, info_span, warn};
 use super::accept::accept;
 use super::connection::run_connection;
 use super::handler::Handler;
-use super::running::{Running, ShutdownGuard};
+use super::running::Running;
 use super::{Server, listen, origin, signals, with};
 use crate::{Result, print_line};
 
@@ -88,7 +89,8 @@ impl Server {
     ) {
         self.origins.own = listeners.first().and_then(|first| self.own_origin(first).ok());
         let running = Running::new(self, handler.boxed(()));
-        let _guard = ShutdownGuard(Arc::clone(&running));
+        // If this future is dropped, the connections end with it.
+        defer!(running.begin_shutdown());
         let pending = Arc::new(Mutex::new(VecDeque::new()));
         // They accept until the end: a client that connects during the shutdown is told so.
         let mut accepting = JoinSet::new();
