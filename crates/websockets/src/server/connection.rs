@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::{BoxFuture, join, maybe_done};
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info_span, warn};
@@ -79,7 +79,14 @@ async fn end(
 ) {
     // Not earlier: a span that is entered at each wake-up costs as much as a write saves.
     let span = info_span!("connection", peer = connection.remote_address().map(display));
-    let frame = span.in_scope(|| ended.into_close_frame());
+    let frame = span.in_scope(|| match ended {
+        // The handler's error may panic when it is displayed.
+        Ended::Returned(result) => {
+            catch(|| close_frame_for(result)).unwrap_or_else(|| Some(handler_failed()))
+        }
+        Ended::Panicked => Some(handler_failed()),
+        Ended::ByShutdown => Some(close_frame(CloseCode::Away, "server is shutting down")),
+    });
     report_close(running, connection, frame.as_ref());
     // A client that has closed gets its answer, even if the handler saw an error.
     let answer = || connection.closed().map(|_| close_frame(CloseCode::Normal, ""));
@@ -87,15 +94,10 @@ async fn end(
     // A shutdown waits for this, too.
     let _closing = running.closing.token();
     let close = connection.close(frame, running.server.flags.close_timeout);
-    let mut close = pin!(close.instrument(span));
+    let mut close = pin!(maybe_done(close.instrument(span)));
     // The first poll sends the close frame, if there is room for it.
-    let is_closed = close.as_mut().now_or_never().is_some();
+    close.as_mut().now_or_never();
     drop(awaiting_shutdown_notice);
-    let close = async {
-        if !is_closed {
-            close.await;
-        }
-    };
     let finish = async {
         if let Some(running_handler) = &mut *handler
             && timeout(running.close_wait(), finish(running_handler)).await.is_err()
@@ -115,24 +117,6 @@ enum Ended {
     Panicked,
     /// The server shuts down. What the handler returns after that makes no difference.
     ByShutdown,
-}
-
-impl Ended {
-    /// The close frame to send; `None` if the client has disconnected.
-    fn into_close_frame(self) -> Option<CloseFrame> {
-        match self {
-            // The handler's error may panic when it is displayed.
-            Self::Returned(result) => {
-                catch(|| close_frame_for(result)).unwrap_or_else(|| Some(handler_failed()))
-            }
-            Self::Panicked => Some(handler_failed()),
-            Self::ByShutdown => Some(shutdown_frame()),
-        }
-    }
-}
-
-fn shutdown_frame() -> CloseFrame {
-    close_frame(CloseCode::Away, "server is shutting down")
 }
 
 fn poll_handler(handler: &mut RunningHandler<'_>, cx: &mut Context<'_>) -> Poll<Ended> {
