@@ -123,16 +123,16 @@ fn is_path(target: &Uri) -> bool {
 }
 
 fn rejected(rejection: Rejection) -> Response {
-    let (status, text) = match rejection {
-        Rejection::Full => (503, "Too many connections are open; try again later."),
+    let unavailable = |text| respond(StatusCode::SERVICE_UNAVAILABLE, text);
+    match rejection {
+        Rejection::Full => unavailable("Too many connections are open; try again later."),
+        Rejection::ShuttingDown => unavailable("The server is shutting down; try again later."),
         // Not 503: a proxy would consider this server broken and try the next one.
-        Rejection::AddressFull => (
-            429,
+        Rejection::AddressFull => respond(
+            StatusCode::TOO_MANY_REQUESTS,
             "Too many connections are open from your address; close some, or try again later.",
         ),
-        Rejection::ShuttingDown => (503, "The server is shutting down; try again later."),
-    };
-    respond(StatusCode::from_u16(status).unwrap_or_default(), text)
+    }
 }
 
 fn ready(server: &Server) -> Response {
