@@ -33,7 +33,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::waker_ref;
-use futures_util::{Sink, Stream as MessageStream};
+use futures_util::{Sink, SinkExt, Stream as MessageStream, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::io::duplex;
 use tokio::task::{coop, yield_now};
@@ -197,7 +197,7 @@ impl Socket {
     /// message that arrives after the ping is as good as the pong. Pass the error on with `?`: the
     /// server then sends the close code that fits.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
+        self.try_next().await
     }
 
     /// Sends a message: a `String` or `&str` as text, bytes as a binary message. Waits until the
@@ -217,16 +217,7 @@ impl Socket {
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         // Not an `async fn`, whose future would be twice as large in each handler.
-        let mut message = Some(message.into());
-        poll_fn(move |cx| {
-            if message.is_some() {
-                ready!(Pin::new(&mut *self).poll_ready(cx))?;
-            }
-            if let Some(message) = message.take() {
-                Pin::new(&mut *self).start_send(message)?;
-            }
-            self.poll_written(cx)
-        })
+        SinkExt::send(self, message.into())
     }
 
     /// Sends frames that are encoded already. A server that sends the same message to many clients
