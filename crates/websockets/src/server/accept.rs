@@ -69,9 +69,8 @@ async fn handshake(
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some((stream, Some((request, unread, awaiting_shutdown_notice)))))) => {
             let options = running.server.flags.options();
-            let is_known =
-                matches!(stream, Either::Left(_)) && request.remote_address() == Some(peer);
-            let client = request.remote_address().filter(|_| !is_known);
+            let is_tcp = matches!(stream, Either::Left(_));
+            let client = request.remote_address().filter(|client| !is_tcp || *client != peer);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice });
         }

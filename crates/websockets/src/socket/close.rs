@@ -86,10 +86,7 @@ impl std::error::Error for CloseWith {}
 /// Turns the result of a handler into the close frame to send, and logs a fault in one line.
 /// `None` means that the peer has disconnected.
 pub(crate) fn close_frame_for(result: Result<()>) -> Option<CloseFrame> {
-    let error = match result {
-        Ok(()) => return Some(close_frame(CloseCode::Normal, "")),
-        Err(error) => error,
-    };
+    let Err(error) = result else { return Some(close_frame(CloseCode::Normal, "")) };
     if let Some(CloseWith(frame)) = error.downcast_ref() {
         info!("closed with {}: {}", frame.code, frame.reason);
         return Some(frame.clone());

@@ -165,10 +165,8 @@ impl Keepalive {
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Some(Err(error))),
                 (message, _) => ready!(message),
             };
-            match message {
-                Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
-                Some(Ok(_)) => self.clock.message_received(),
-                _ => {}
+            if let Some(Ok(_)) = message {
+                self.clock.message_received();
             }
             match message {
                 Some(Ok(Message::Ping(_))) => self.is_reply_pending = true,
@@ -176,7 +174,8 @@ impl Keepalive {
                     self.closed = Some(Box::new(frame));
                     self.is_reply_pending = true;
                 }
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
+                Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
             self.is_unflushed |= self.is_reply_pending;

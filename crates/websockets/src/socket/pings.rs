@@ -74,7 +74,7 @@ impl PingClock {
         }
     }
 
-    /// Another message arrived, which shows that the peer is alive.
+    /// A message arrived, which shows that the peer is alive.
     pub(super) fn message_received(&mut self) {
         if self.state == State::PingSent {
             self.state = State::PeerAlive;
