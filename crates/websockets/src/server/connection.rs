@@ -38,23 +38,20 @@ pub(super) fn run_connection(
         };
         let connection = socket.connection();
         let mut handler = catch(|| (running.handler)(&mut socket, request));
-        let mut ended = match &mut handler {
-            None => Ended::Panicked,
-            Some(handler) => {
-                let mut stop = pin!(running.stop.cancelled());
-                let mut is_first = true;
-                let ended = poll_fn(|cx| {
-                    // Checking takes two locks that all connections share, so we check only on
-                    // the first poll and once the server is stopping. At each wake-up, it was a
-                    // tenth of our own time for a delivery.
-                    let must_check = take(&mut is_first) || running.closing.is_closed();
-                    match must_check && stop.as_mut().poll(cx).is_ready() {
-                        true => Poll::Ready(Ended::ByShutdown),
-                        false => poll_handler(handler, cx),
-                    }
-                });
-                ended.await
-            }
+        let mut ended = {
+            let mut stop = pin!(running.stop.cancelled());
+            let mut is_first = true;
+            let ended = poll_fn(|cx| {
+                // Checking takes two locks that all connections share, so we check only on
+                // the first poll and once the server is stopping. At each wake-up, it was a
+                // tenth of our own time for a delivery.
+                let must_check = take(&mut is_first) || running.closing.is_closed();
+                match must_check && stop.as_mut().poll(cx).is_ready() {
+                    true => Poll::Ready(Ended::ByShutdown),
+                    false => poll_handler(&mut handler, cx),
+                }
+            });
+            ended.await
         };
         // At a shutdown, the handler finishes its work while the connection closes.
         if !matches!(ended, Ended::ByShutdown) && catch(|| drop(handler.take())).is_none() {
@@ -99,9 +96,7 @@ async fn end(
     close.as_mut().now_or_never();
     drop(awaiting_shutdown_notice);
     let finish = async {
-        if let Some(running_handler) = &mut *handler
-            && timeout(running.close_wait(), finish(running_handler)).await.is_err()
-        {
+        if handler.is_some() && timeout(running.close_wait(), finish(handler)).await.is_err() {
             warn!("the handler did not finish within close_timeout and is dropped");
         }
         catch(|| drop(handler.take()));
@@ -119,15 +114,15 @@ enum Ended {
     ByShutdown,
 }
 
-fn poll_handler(handler: &mut RunningHandler<'_>, cx: &mut Context<'_>) -> Poll<Ended> {
-    match catch(|| handler.as_mut().poll(cx)) {
+fn poll_handler(handler: &mut Option<RunningHandler<'_>>, cx: &mut Context<'_>) -> Poll<Ended> {
+    match handler.as_mut().and_then(|handler| catch(|| handler.as_mut().poll(cx))) {
         Some(poll) => poll.map(Ended::Returned),
         None => Poll::Ready(Ended::Panicked),
     }
 }
 
 /// Lets a handler finish its work after the client was sent 1001.
-async fn finish(handler: &mut RunningHandler<'_>) {
+async fn finish(handler: &mut Option<RunningHandler<'_>>) {
     if let Ended::Returned(result) = poll_fn(|cx| poll_handler(handler, cx)).await {
         // Logs an error of the handler's own.
         catch(|| close_frame_for(result));
