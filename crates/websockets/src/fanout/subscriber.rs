@@ -124,12 +124,10 @@ impl<S: State> Subscriber<S> {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
         let shared = &mut *self.fanout.shared.lock();
-        // A subscriber that asks for more has sent what it received.
-        if let Position::At(cursor) = self.position {
-            shared.delivery.received(cursor, &mut self.counted);
-        }
         let pending = match self.position {
             Position::At(cursor) => {
+                // A subscriber that asks for more has sent what it received.
+                shared.delivery.received(cursor, &mut self.counted);
                 shared.tape.read_from(cursor).or_else(|| Some(shared.snapshot()))
             }
             // The round that counts this subscriber comes first.
