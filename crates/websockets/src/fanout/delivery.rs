@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::catch::catch;
 
-/// The function that receives a measurement.
-pub(super) type Report = Box<dyn Fn(Duration) + Send>;
-
 #[derive(Default)]
 pub(super) struct DeliveryTimer {
-    pub(super) report: Option<Report>,
+    /// The function that receives each measurement.
+    pub(super) report: Option<Box<dyn Fn(Duration) + Send>>,
     /// Counts the measurements. A new subscriber starts with the number of the current one, because
     /// the measurement does not wait for it.
     pub(super) number: u32,
