@@ -76,7 +76,8 @@ impl RedisServer {
 
     async fn try_command<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let client = Client::open(self.url())?;
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(testing::LIMIT));
+        let config = redis::AsyncConnectionConfig::new()
+            .set_response_timeout(Some(testing::limit(Duration::from_secs(20))));
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let (name, arguments) = command.split_first().unwrap();
         redis::cmd(name).arg(arguments).query_async(&mut connection).await

@@ -151,3 +151,6 @@ fn location(response: &Response) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,79 @@ impl<'a> Proxy<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testing::property::{check, mutate, pieces};
+    use testing::soon;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime;
+    use tokio::task::yield_now;
+    use tungstenite::http::Uri;
+
+    use super::*;
+
+    #[test]
+    fn any_proxy_gives_a_tunnel_or_an_error() {
+        const HTTP: [&str; 4] = [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 407 Log in\r\nA: b\r\n\r\n",
+            "HTTP/1.0 503 \u{1b}[2J\u{202e}\r\nContent-Length: 2\r\n\r\nno",
+            "\u{1b}[2J",
+        ];
+        const SOCKS: [&[u8]; 3] =
+            [b"\x05\0\x05\0\0\x01\0\0\0\0\0\0", b"\x05\x02", b"\x05\0\x05\x05\0\x03\x02ab\0\0"];
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        check(150, |input| {
+            let (scheme, right) =
+                *input.choose(&[("http", HTTP[0].as_bytes()), ("socks5h", SOCKS[0])])?;
+            let mut answer = match scheme {
+                "http" => input.choose(&HTTP)?.as_bytes().to_vec(),
+                _ => input.choose(&SOCKS)?.to_vec(),
+            };
+            if input.ratio(3, 4)? {
+                mutate(input, &mut answer)?;
+            }
+            let is_right = answer == right;
+            let pieces = pieces(input, &answer)?;
+            let tunnel = runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+                let proxy = Matcher::builder().all(url).build();
+                let proxy = proxy.intercept(&Uri::from_static("http://example.com")).unwrap();
+                let target = Target::parse("ws://example.com").unwrap();
+                let proxy = Proxy { proxy, target: &target };
+                let serve = async {
+                    let mut stream = listener.accept().await.unwrap().0;
+                    stream.set_nodelay(true).unwrap();
+                    let mut request = [0; 3];
+                    stream.read_exact(&mut request).await.unwrap();
+                    for piece in pieces {
+                        if stream.write_all(piece).await.is_err() {
+                            break;
+                        }
+                        yield_now().await;
+                    }
+                    _ = stream.shutdown().await;
+                    stream
+                };
+                soon("the tunnel", async { tokio::join!(proxy.tunnel(), serve).0 }).await
+            });
+            match tunnel {
+                Ok(_) => {
+                    assert!(answer.starts_with(b"HTTP/1.") || answer.starts_with(&[5, 0, 5, 0]))
+                }
+                Err(error) => {
+                    assert!(!is_right, "{error}");
+                    let error = error.to_string();
+                    let wants_login = answer == HTTP[1].as_bytes();
+                    assert!(!wants_login || error.contains("wants another login"), "{error}");
+                    let is_safe = |c: char| !c.is_control() && c != '\u{202e}';
+                    assert!(error.chars().all(is_safe), "{error:?}");
+                }
+            }
+            Ok(())
+        });
+    }
+}

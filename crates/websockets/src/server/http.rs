@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use bytes::{BufMut, Bytes, BytesMut};
 use httparse::{EMPTY_HEADER, Error as ParseError, Status};
 use httpdate::HttpDate;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tracing::info;
 use tungstenite::http::{self, StatusCode, Version, header};
 
@@ -40,7 +40,7 @@ pub(super) type Invalid = (StatusCode, &'static str);
 ///
 /// The client reset the connection.
 pub(super) async fn read_request(
-    stream: &mut Stream,
+    stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<Result<Received, Invalid>>> {
     let mut buffer = BytesMut::new();
     loop {
@@ -139,3 +139,6 @@ pub(super) async fn write_response(
     stream.write_all(&bytes).await?;
     stream.flush().await
 }
+
+#[cfg(test)]
+mod tests;
