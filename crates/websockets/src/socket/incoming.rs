@@ -96,13 +96,9 @@ impl Incoming {
     /// is incomplete.
     fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
         if self.frame_left > 0 {
+            let FrameHeader { is_final, mask, .. } = self.header;
             let opcode = OpCode::Data(Data::Continue);
-            self.header = FrameHeader {
-                is_final: self.header.is_final,
-                mask: self.header.mask,
-                opcode,
-                ..FrameHeader::default()
-            };
+            self.header = FrameHeader { is_final, mask, opcode, ..FrameHeader::default() };
             return self.begin_fragment(out);
         }
         let mut cursor = Cursor::new(&self.unread);

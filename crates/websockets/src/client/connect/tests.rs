@@ -20,7 +20,7 @@ fn message(input: &mut Unstructured<'_>, answer: Answer<'_>) -> Option<Result<St
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
-        if proxy::of(&Target::parse(&url).unwrap()).is_some() {
+        if Proxy::of(&Target::parse(&url).unwrap()).is_some() {
             eprintln!("skipped, because the environment names a proxy");
             return None;
         }

@@ -3,6 +3,7 @@
 use futures_util::{FutureExt, stream};
 use testing::property::{Unstructured, check, mutate, pieces};
 use tokio_util::io::StreamReader;
+use tungstenite::http::{HeaderName, HeaderValue, Method};
 
 use super::*;
 
