@@ -6,22 +6,30 @@ use std::io;
 use websockets::tungstenite::protocol::CloseFrame;
 use websockets::{Message, escaped, printable};
 
+use crate::flags::Delimiter;
+
 /// A function that prints a whole line, with its newline. The flag says whether the line is a
 /// status.
-pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
+pub type Print = Box<dyn FnMut(&[u8], bool) -> io::Result<()> + Send>;
 
 /// Formats a message of the server. It escapes the control characters of a text. It prints a binary
-/// message as its length and hexadecimal bytes.
-pub fn format_message(message: &Message) -> String {
-    match message {
-        Message::Text(text) => format!("< {}", escaped(text)),
-        message => {
-            let data = message.clone().into_data();
+/// message as its length and hexadecimal bytes. With `raw` the message stays as it is, and this
+/// delimiter follows a text.
+pub fn format_message(message: Message, raw: Option<Delimiter>) -> Vec<u8> {
+    match (message, raw) {
+        (Message::Text(text), Some(delimiter)) => {
+            text.as_bytes().iter().copied().chain(delimiter.byte()).collect()
+        }
+        (message, Some(_)) => message.into_data().into(),
+        (Message::Text(text), None) => format!("< {}\n", escaped(&text)).into_bytes(),
+        (message, None) => {
+            let data = message.into_data();
             let mut line = format!("< {} bytes:", data.len());
             for byte in &data {
                 _ = write!(line, " {byte:02x}");
             }
-            line
+            line.push('\n');
+            line.into_bytes()
         }
     }
 }
@@ -67,9 +75,10 @@ mod tests {
 
     #[test]
     fn text_is_escaped_and_binary_is_hexadecimal_after_its_length() {
-        assert_eq!(format_message(&Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n");
-        assert_eq!(format_message(&Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff");
-        assert_eq!(format_message(&Message::binary(vec![])), "< 0 bytes:");
+        let format = |message| String::from_utf8(format_message(message, None)).unwrap();
+        assert_eq!(format(Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n\n");
+        assert_eq!(format(Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff\n");
+        assert_eq!(format(Message::binary(vec![])), "< 0 bytes:\n");
     }
 
     #[test]
