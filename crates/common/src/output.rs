@@ -67,7 +67,7 @@ pub(crate) fn finish() -> bool {
         succeeded = !lines.has_failed;
         drop(lines);
         if lost > 0 {
-            _ = stderr().write_all(format!("({lost} lines on stdout were lost)\n").as_bytes());
+            _ = stderr().write_all(format!("(lines lost on stdout: {lost})\n").as_bytes());
         }
     }
     if let Some(stderr) = STDERR.get() {

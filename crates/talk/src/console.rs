@@ -208,7 +208,7 @@ impl Output {
 }
 
 fn lost_messages(lost: u64) -> String {
-    format!("{lost} messages were lost, because the output was not read")
+    format!("messages lost, because nothing read the output: {lost}")
 }
 
 /// The lines to send, from one connection to the next.

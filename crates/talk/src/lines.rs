@@ -34,13 +34,13 @@ pub fn format_message(message: Message, raw: Option<Delimiter>) -> Vec<u8> {
     }
 }
 
-/// Formats the server's close frame: the code, its name, and the reason if there is one.
-pub fn format_close(frame: Option<&CloseFrame>) -> String {
+/// Formats a close frame: the code, its name, and the reason if there is one.
+pub fn format_close(closed: &str, frame: Option<&CloseFrame>) -> String {
     let Some(frame) = frame else {
-        return "closed by the server: no code".to_owned();
+        return format!("{closed}: no code");
     };
     let code = u16::from(frame.code);
-    let mut line = format!("closed by the server: {code}, {}", code_name(code));
+    let mut line = format!("{closed}: {code}, {}", code_name(code));
     if !frame.reason.is_empty() {
         _ = write!(line, ": {}", printable(&frame.reason));
     }
@@ -84,10 +84,10 @@ mod tests {
     #[test]
     fn a_close_has_its_code_its_name_and_its_reason() {
         let closed = |code: u16, reason: &'static str| {
-            format_close(Some(&CloseFrame { code: code.into(), reason: reason.into() }))
+            format_close("closed", Some(&CloseFrame { code: code.into(), reason: reason.into() }))
         };
-        assert_eq!(closed(1001, ""), "closed by the server: 1001, going away");
-        assert_eq!(closed(4321, "no\n"), "closed by the server: 4321, private use: no\\n");
-        assert_eq!(format_close(None), "closed by the server: no code");
+        assert_eq!(closed(1001, ""), "closed: 1001, going away");
+        assert_eq!(closed(4321, "no\n"), "closed: 4321, private use: no\\n");
+        assert_eq!(format_close("closed", None), "closed: no code");
     }
 }

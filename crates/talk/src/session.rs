@@ -14,7 +14,7 @@ use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use websockets::tungstenite::protocol::CloseFrame;
-use websockets::{CloseCode, Error, Options, Result, Socket};
+use websockets::{CloseWith, Error, Options, Result, Socket};
 
 use crate::backoff::Backoff;
 use crate::console::Console;
@@ -82,7 +82,7 @@ async fn keep_talking(
         };
         let by_us = matches!(end, Ok(End::ByUs)) || quit.is_cancelled();
         let result = match end {
-            Ok(end) => report_end(console, end),
+            Ok(end) => report_end(flags, console, end),
             Err(error) => Err(error),
         };
         if by_us || !flags.reconnect {
@@ -138,14 +138,19 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
         let latency = latency.as_secs_f64() * 1000.0;
         console.status(&format!("latency of the last ping: {latency:.1} ms"));
     }
+    let result = match by_us {
+        true => Err(CloseWith(flags.close.clone()).into()),
+        false => result,
+    };
     let is_too_large = result.as_ref().is_err_and(is_too_large);
-    leave(&mut socket, &flags.url, result).await.map_err(|error| match is_too_large {
-        true => format!("{error}, or raise --max-size").into(),
-        false => error,
-    })?;
+    match leave(&mut socket, &flags.url, result).await {
+        Err(error) if is_too_large => return Err(format!("{error}, or raise --max-size").into()),
+        Err(error) if !error.is::<CloseWith>() => return Err(error),
+        _ => {}
+    }
     let frame = socket.closed().flatten();
     // A server may close with another code than ours, for example at the same moment.
-    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == CloseCode::Normal);
+    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == flags.close.code);
     Ok(match by_us && is_echo {
         true => End::ByUs,
         false => End::ByServer(frame),
@@ -210,11 +215,11 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
 
 /// Prints how the connection was closed. 1000, 1001 and a close without a code are clean, as in
 /// `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
-fn report_end(console: &Console, end: End) -> Result<()> {
+fn report_end(flags: &Flags, console: &Console, end: End) -> Result<()> {
     match end {
-        End::ByUs => console.status("closed: 1000, OK"),
+        End::ByUs => console.status(&format_close("closed", Some(&flags.close))),
         End::ByServer(frame) => {
-            let line = format_close(frame.as_ref());
+            let line = format_close("closed by the server", frame.as_ref());
             if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
                 return Err(line.into());
             }

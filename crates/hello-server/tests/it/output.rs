@@ -128,7 +128,7 @@ async fn a_full_disk_is_one_sentence_and_status_1() {
     assert_eq!(testing::soon("the end", server.wait()).await.unwrap().code(), Some(1));
     said.clear();
     stderr.read_to_string(&mut said).await.unwrap();
-    assert!(said.ends_with("(2 lines on stdout were lost)\n"), "{said}");
+    assert!(said.ends_with("(lines lost on stdout: 2)\n"), "{said}");
 }
 
 /// Has this many conversations. Each prints two lines of about 4 KB.
@@ -182,7 +182,7 @@ async fn every_lost_line_is_counted_and_reported() {
     let printed = lines.filter(|line| line.as_ref().is_ok_and(|line| line.len() > 4000)).count();
     let mut said = String::new();
     server.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-    let lost = said.lines().find_map(|line| line.strip_suffix(" lines on stdout were lost)"));
-    let lost: usize = lost.unwrap().trim_start_matches('(').parse().unwrap();
+    let lost = said.lines().find_map(|line| line.strip_prefix("(lines lost on stdout: "));
+    let lost: usize = lost.unwrap().trim_end_matches(')').parse().unwrap();
     assert_eq!(printed + lost, 400, "{printed} and {lost}");
 }

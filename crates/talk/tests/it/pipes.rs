@@ -233,6 +233,10 @@ async fn a_reader_who_is_slow_loses_nothing() {
     soon("the server", sent).await.unwrap();
 }
 
+fn lost_messages(line: &str) -> Option<usize> {
+    line.strip_prefix("messages lost, because nothing read the output: ")?.parse().ok()
+}
+
 #[tokio::test]
 async fn pings_are_answered_while_nobody_reads_stdout() {
     let (listener, url) = listen().await;
@@ -253,8 +257,7 @@ async fn pings_are_answered_while_nobody_reads_stdout() {
         soon("the end", async { tokio::join!(talk.wait_with_output(), close) }).await;
     let output = output.unwrap();
     let (status, stdout, said) = ended(&output);
-    let lost = said.lines().filter_map(|line| line.split_once(" messages were lost, because the"));
-    let lost: usize = lost.map(|(lost, _)| lost.parse::<usize>().unwrap()).sum();
+    let lost: usize = said.lines().filter_map(lost_messages).sum();
     assert_eq!((status, stdout.lines().count() + lost), (Some(0), sent), "{lost} of {sent}");
     assert!(lost > 0);
 }
@@ -272,8 +275,7 @@ async fn an_unread_stdout_does_not_delay_the_end() {
     assert!(soon("the end", talk.wait()).await.unwrap().success());
     let output = talk.wait_with_output().await.unwrap();
     let (_, stdout, said) = ended(&output);
-    let lost = said.lines().last().and_then(|line| line.split_once(" messages were lost"));
-    let lost: usize = lost.unwrap().0.parse().unwrap();
+    let lost = said.lines().last().and_then(lost_messages).unwrap();
     let printed = stdout.lines().filter(|line| line.len() == 1002).count();
     assert_eq!(printed + lost, 1000, "{lost} are lost");
 }
@@ -326,6 +328,25 @@ async fn the_delimiter_ends_each_message() {
         })
         .await;
         assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_close_frame_can_be_chosen() {
+    let flags = ["--wait", "0", "--close", "4001:see: you"];
+    let (output, last) = converse(&flags, "", async |socket| next_message(socket).await).await;
+    let said = "closed: 4001, private use: see: you\n";
+    assert_eq!(ended(&output), (Some(0), "", said));
+    let frame = CloseFrame { code: 4001.into(), reason: "see: you".into() };
+    assert_eq!(last, Message::Close(Some(frame)));
+
+    let long = format!("4001:{}", "x".repeat(124));
+    for (close, says) in [("1006", "give 1000, 1001, or"), ("x", "give 1000"), (&long, "123 bytes")]
+    {
+        let output = testing::run(crate::EXE, &["ws://localhost", "--close", close], "").await;
+        let (status, _, said) = ended(&output);
+        assert!(said.contains(says), "{said}");
+        assert_eq!(status, Some(2));
     }
 }
 
