@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use common::{print_status, write_stdout};
 use jiff::Timestamp;
-use tokio::select;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +31,6 @@ const MAX_WAITING: usize = 16 << 20;
 /// A reader that reads nothing for so long loses messages. Otherwise talk would not answer the
 /// server's pings, which most servers expect within 20 s.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The same at the end, if the user has ended talk.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A line to print.
 pub enum Line {
@@ -108,13 +104,8 @@ impl Console {
         if self.is_interactive {
             _ = self.output.lines.send(Line::Prompt);
             let hint = "type a line and press Enter to send it, Ctrl-D to leave";
-            self.status(&format!("connected{how}; {hint}"));
+            self.output.status(&format!("connected{how}; {hint}"));
         }
-    }
-
-    /// Prints the status of the connection.
-    pub fn status(&self, line: &str) {
-        self.output.status(line);
     }
 
     /// Waits until everything is printed and the terminal has its original mode. A reader that
@@ -127,26 +118,15 @@ impl Console {
         let Output { lines, waiting, lost } = self.output;
         drop(lines);
         let mut progress = waiting.subscribe();
-        loop {
-            let patience = match self.quit.is_cancelled() {
-                true => LAST_PATIENCE,
-                false => PATIENCE,
-            };
-            select! {
-                biased;
-                result = &mut self.printed => match result? {
-                    Ok(()) => break,
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                    Err(error) => return Err(error.into()),
-                },
-                progress = timeout(patience, progress.changed()) => if progress.is_err() {
-                    break;
-                }
-            }
-        }
+        // Only the thread keeps a sender, so this ends when the thread does.
+        drop(waiting);
+        while let Ok(Ok(())) = timeout(PATIENCE, progress.changed()).await {}
         let lost = lost + progress.borrow().messages;
-        if lost > 0 {
-            print_status(&lost_messages(lost));
+        match self.printed.try_recv() {
+            Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Ok(Err(error)) => return Err(error.into()),
+            _ if lost > 0 => print_status(&lost_messages(lost)),
+            _ => {}
         }
         Ok(())
     }
@@ -161,7 +141,8 @@ struct Waiting {
 
 /// The lines to print.
 pub struct Output {
-    lines: mpsc::UnboundedSender<Line>,
+    /// It is closed when the output cannot be written any more.
+    pub lines: mpsc::UnboundedSender<Line>,
     waiting: watch::Sender<Waiting>,
     /// The messages that are lost, and not reported yet.
     lost: u64,
@@ -170,11 +151,10 @@ pub struct Output {
 impl Output {
     /// Waits until there is room for a message, unless the reader reads nothing. Cancel safe.
     pub async fn room(&self) {
-        let mut waiting = self.waiting.subscribe();
-        while self.lost == 0 && waiting.borrow_and_update().bytes > MAX_WAITING {
-            if timeout(PATIENCE, waiting.changed()).await.is_err() {
-                return;
-            }
+        if self.lost == 0 {
+            let mut waiting = self.waiting.subscribe();
+            let room = waiting.wait_for(|waiting| waiting.bytes <= MAX_WAITING);
+            _ = timeout(PATIENCE, room).await;
         }
     }
 
@@ -199,11 +179,6 @@ impl Output {
     pub fn status(&self, line: &str) {
         // This fails only if the output cannot be written, and `finish` reports that.
         _ = self.lines.send(Line::Status(line.to_owned()));
-    }
-
-    /// Waits until the output cannot be written any more.
-    pub async fn closed(&self) {
-        self.lines.closed().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use websockets::CloseFrame;
+use websockets::CloseWith;
 use websockets::tungstenite::http::{HeaderName, HeaderValue};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
@@ -72,9 +72,9 @@ pub struct Flags {
     #[arg(long)]
     pub binary: bool,
 
-    /// The code and the reason of the close frame that talk sends
+    /// The code and the reason of the close frame that talk sends; a reason is cut after 123 bytes
     #[arg(long, value_name = "CODE[:REASON]", default_value = "1000", value_parser = close)]
-    pub close: CloseFrame,
+    pub close: CloseWith,
 
     /// Print the time (UTC) before each line, and the latency of the last ping at the end
     #[arg(long)]
@@ -138,15 +138,12 @@ fn subprotocol(text: &str) -> Result<String, String> {
     }
 }
 
-fn close(text: &str) -> Result<CloseFrame, String> {
+fn close(text: &str) -> Result<CloseWith, String> {
     let (code, reason) = text.split_once(':').unwrap_or((text, ""));
-    // The others say that a server or a library has failed.
     match code.parse() {
-        Ok(1000 | 1001 | 3000..=4999) if reason.len() > 123 => {
-            Err("the reason has more than 123 bytes; give a shorter one".to_owned())
-        }
+        // The others say that a server or a library has failed.
         Ok(code @ (1000 | 1001 | 3000..=4999)) => {
-            Ok(CloseFrame { code: u16::into(code), reason: reason.into() })
+            Ok(CloseWith::new(u16::into(code), reason.to_owned()))
         }
         _ => Err("give 1000, 1001, or a code from 3000 to 4999".to_owned()),
     }

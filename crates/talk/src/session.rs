@@ -42,7 +42,7 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     if flags.insecure {
         let warning = "WARNING: --insecure checks no certificate; anyone on the network path can \
                        read and change the messages";
-        console.status(warning);
+        console.output.status(warning);
     }
     let mut has_connected = false;
     let result = keep_talking(flags, console, &connect, &mut has_connected).await;
@@ -50,7 +50,7 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     if (result.is_ok() || has_connected)
         && let Some(unsent) = console.input.report_unsent()
     {
-        console.status(&unsent);
+        console.output.status(&unsent);
     }
     result
 }
@@ -89,10 +89,10 @@ async fn keep_talking(
             return result;
         }
         if let Err(error) = result {
-            console.status(&error.to_string());
+            console.output.status(&error.to_string());
         }
         let pause = backoff.next_pause();
-        console.status(&format!("trying again in {:.1} s", pause.as_secs_f64()));
+        console.output.status(&format!("trying again in {:.1} s", pause.as_secs_f64()));
         select! {
             biased;
             () = quit.cancelled() => return Ok(()),
@@ -136,10 +136,10 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
     let result = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
     if let Some(latency) = socket.latency().filter(|_| flags.time) {
         let latency = latency.as_secs_f64() * 1000.0;
-        console.status(&format!("latency of the last ping: {latency:.1} ms"));
+        console.output.status(&format!("latency of the last ping: {latency:.1} ms"));
     }
     let result = match by_us {
-        true => Err(CloseWith(flags.close.clone()).into()),
+        true => Err(flags.close.clone().into()),
         false => result,
     };
     let is_too_large = result.as_ref().is_err_and(is_too_large);
@@ -150,7 +150,7 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
     }
     let frame = socket.closed().flatten();
     // A server may close with another code than ours, for example at the same moment.
-    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == flags.close.code);
+    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == flags.close.0.code);
     Ok(match by_us && is_echo {
         true => End::ByUs,
         false => End::ByServer(frame),
@@ -202,7 +202,7 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
             }
             () = quit.cancelled() => return Ok(true),
             // Nothing can be printed any more.
-            () = output.closed() => return Ok(true),
+            () = output.lines.closed() => return Ok(true),
             received = receive => match received {
                 Ok(Some(message)) => output.message(format_message(message?, raw)),
                 Ok(None) => return Ok(false),
@@ -217,13 +217,13 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
 /// `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
 fn report_end(flags: &Flags, console: &Console, end: End) -> Result<()> {
     match end {
-        End::ByUs => console.status(&format_close("closed", Some(&flags.close))),
+        End::ByUs => console.output.status(&format_close("closed", Some(&flags.close.0))),
         End::ByServer(frame) => {
             let line = format_close("closed by the server", frame.as_ref());
             if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
                 return Err(line.into());
             }
-            console.status(&line);
+            console.output.status(&line);
         }
     }
     Ok(())
