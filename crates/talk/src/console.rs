@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Line {
     /// A message of the server, for stdout, with its newline.
     Message(Vec<u8>),
-    /// The status of the connection, for stderr. So a script can separate it from the messages.
+    /// The status of the connection, for stderr, with its newline. So a script can separate it from
+    /// the messages.
     Status(String),
     /// Not a line, but the start of the prompt. It starts only after talk has connected, because
     /// before that you could not send a line.
@@ -75,10 +76,8 @@ impl Console {
             false => None,
         };
         let is_interactive = editor.is_some();
-        let (typed, input) = mpsc::channel(match is_interactive {
-            true => KEYBOARD_QUEUE_SIZE,
-            false => QUEUE_SIZE,
-        });
+        let size = if is_interactive { KEYBOARD_QUEUE_SIZE } else { QUEUE_SIZE };
+        let (typed, input) = mpsc::channel(size);
         let start_editor: StartEditor = match editor {
             Some(editor) => Some(Box::new({
                 let quit = quit.clone();
@@ -178,7 +177,7 @@ impl Output {
     /// Prints the status of the connection.
     pub fn status(&self, line: &str) {
         // This fails only if the output cannot be written, and `finish` reports that.
-        _ = self.lines.send(Line::Status(line.to_owned()));
+        _ = self.lines.send(Line::Status(format!("{line}\n")));
     }
 }
 
@@ -246,10 +245,8 @@ fn print_all(
 ) -> io::Result<()> {
     let mut print: Print = Box::new(print_plain);
     while let Some(line) = lines.blocking_recv() {
-        let mut now = match time {
-            true => Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string().into_bytes(),
-            false => Vec::new(),
-        };
+        let now = time.then(|| Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string());
+        let mut now = now.unwrap_or_default().into_bytes();
         match line {
             Line::Message(line) => {
                 now.extend(&line);
@@ -261,14 +258,9 @@ fn print_all(
             }
             Line::Status(text) => {
                 now.extend(text.as_bytes());
-                now.push(b'\n');
                 print(&now, true)?;
             }
-            Line::Prompt => {
-                if let Some(start_editor) = start_editor.take() {
-                    print = start_editor();
-                }
-            }
+            Line::Prompt => print = start_editor.take().map_or(print, |start| start()),
         }
     }
     Ok(())
