@@ -14,8 +14,9 @@ use tungstenite::protocol::Role;
 
 use super::handshake::handshake;
 use super::http::read_body;
+use super::proxy::Proxy;
 use super::url::Target;
-use super::{dial, errors, proxy};
+use super::{dial, errors};
 use crate::socket::Stream;
 use crate::{Options, Result, Socket};
 
@@ -130,10 +131,10 @@ impl Connect {
 
 /// A connection to the target, or to a proxy that leads there.
 async fn reach(target: &Target, peer: &mut String) -> Result<TcpStream> {
-    let proxy = proxy::of(target);
-    *peer = proxy.as_ref().map_or(target.to_string(), proxy::name);
+    let proxy = Proxy::of(target);
+    *peer = proxy.as_ref().map_or(target.to_string(), Proxy::name);
     let stream = match proxy {
-        Some(proxy) => proxy::tunnel(target, &proxy).await?,
+        Some(proxy) => proxy.tunnel().await?,
         None => {
             let stream = dial::dial(target.host(), target.port()).await;
             stream.map_err(|error| errors::no_connection(target, &error))?
@@ -150,3 +151,6 @@ fn location(response: &Response) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

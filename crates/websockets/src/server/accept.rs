@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 use tungstenite::http::{Method, StatusCode};
 use tungstenite::protocol::Role;
 
@@ -61,31 +61,22 @@ async fn handshake(
     rejection: Option<Rejection>,
     deadline: Instant,
 ) -> Option<Accepted> {
-    let mut notice = None;
     let exchange = async {
         let Some(mut stream) = detect_tls(running, stream).await? else { return Ok(None) };
-        let opened = if running.server.is_tls() && matches!(stream, Either::Left(_)) {
-            let (status, text) = TLS_REQUIRED;
-            write_response(&mut stream, respond(status, text), false).await?;
-            None
-        } else {
-            request(running, &mut stream, peer, &mut permit, rejection, &mut notice).await?
-        };
+        let opened = request(running, &mut stream, peer, &mut permit, rejection).await?;
         Ok(Some((stream, opened)))
     };
     match timeout_at(deadline, exchange).await {
-        Ok(Ok(Some((stream, Some((request, unread)))))) => {
+        Ok(Ok(Some((stream, Some((request, unread, awaiting_shutdown_notice)))))) => {
             let options = running.server.flags.options();
-            let is_known =
-                matches!(stream, Either::Left(_)) && request.remote_address() == Some(peer);
-            let client = request.remote_address().filter(|_| !is_known);
+            let is_tcp = matches!(stream, Either::Left(_));
+            let client = request.remote_address().filter(|client| !is_tcp || *client != peer);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
-            return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
+            return Some(Accepted { socket, request, permit, awaiting_shutdown_notice });
         }
         // A client that stays after the response has done nothing wrong, but a shutdown does not
         // wait for it.
         Ok(Ok(Some((mut stream, None)))) => {
-            drop(notice);
             _ = timeout_at(deadline, shutdown_and_drain(&mut stream)).await;
         }
         Ok(Ok(None)) => {}
@@ -95,17 +86,20 @@ async fn handshake(
     None
 }
 
-/// Reads a request and writes the response. Returns the request and the bytes that followed it if
-/// the connection is a WebSocket now.
+/// Reads a request and writes the response. If the connection is a WebSocket now, returns the
+/// request, the bytes that followed it, and the token for which a shutdown waits.
 async fn request(
     running: &Running,
     stream: &mut Stream,
     peer: SocketAddr,
     permit: &mut Permit,
     rejection: Option<Rejection>,
-    notice: &mut Option<TaskTrackerToken>,
-) -> io::Result<Option<(Request, Bytes)>> {
-    let (head, unread) = match read_request(stream).await? {
+) -> io::Result<Option<(Request, Bytes, TaskTrackerToken)>> {
+    let received = match running.server.is_tls() && matches!(stream, Either::Left(_)) {
+        true => Some(Err(TLS_REQUIRED)),
+        false => read_request(stream).await?,
+    };
+    let (head, unread) = match received {
         None => return Ok(None),
         Some(Err((status, text))) => {
             write_response(stream, respond(status, text), false).await?;
@@ -119,17 +113,16 @@ async fn request(
         false => rejection.or(permit.reassign_to(client.ip())),
     };
     let (token, rejection) = running.admit(rejection);
-    *notice = Some(token);
     let mut request = Request::new(head, Some(client));
-    let answer = answer(&mut request, &running.server, rejection);
-    let response = match client == peer {
-        true => answer.await,
+    let span = match client == peer {
+        true => Span::current(),
         // The log lines are about the client, not about the proxy.
-        false => answer.instrument(info_span!(parent: None, "connection", peer = %client)).await,
+        false => info_span!(parent: None, "connection", peer = %client),
     };
+    let response = answer(&mut request, &running.server, rejection).instrument(span).await;
     let is_websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     write_response(stream, response, request.method() == Method::HEAD).await?;
-    Ok(is_websocket.then_some((request, unread)))
+    Ok(is_websocket.then_some((request, unread, token)))
 }
 
 /// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
@@ -140,32 +133,20 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
         return Ok(None);
     }
     // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
-    match (running.server.is_tls(), first == [22]) {
-        (false, false) => Ok(Some(Either::Left(stream))),
-        (false, true) => {
-            info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
-            Ok(None)
-        }
-        (true, false) => {
-            info!("plain HTTP on the TLS port: use wss:// and https://");
-            Ok(Some(Either::Left(stream)))
-        }
-        (true, true) => Ok(encrypt(running, stream).await),
-    }
-}
-
-#[cfg(feature = "tls")]
-async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
-    match running.server.tls.as_ref()?.accept(stream).await {
-        Ok(stream) => Some(crate::socket::boxed(stream)),
-        Err(error) => {
+    let is_client_tls = first == [22];
+    #[cfg(feature = "tls")]
+    if is_client_tls && let Some(acceptor) = &running.server.tls {
+        let encrypted = acceptor.accept(stream).await.inspect_err(|error| {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
-            None
-        }
+        });
+        return Ok(encrypted.ok().map(crate::socket::boxed));
     }
-}
-
-#[cfg(not(feature = "tls"))]
-async fn encrypt(_: &Running, _: TcpStream) -> Option<Stream> {
-    None
+    if is_client_tls {
+        info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
+        return Ok(None);
+    }
+    if running.server.is_tls() {
+        info!("plain HTTP on the TLS port: use wss:// and https://");
+    }
+    Ok(Some(Either::Left(stream)))
 }
