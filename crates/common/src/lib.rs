@@ -21,7 +21,8 @@ pub mod tls;
 use std::io::Write;
 use std::process::ExitCode;
 
-pub use text::{escaped, print_line, printable};
+pub use output::write_stdout;
+pub use text::{escaped, print_line, print_status, printable};
 
 /// Any error. Its text is one lower-case sentence that says what failed and what to do.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -30,18 +31,21 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Ends `main`: prints an error as one line on stderr, with exit status 1. Before that it writes
-/// the lines of [`print_line`] and of the log that are still waiting, for 1 s at most.
+/// the lines of [`print_line`] and of the log that are still waiting, for 1 s at most (1.5 s if
+/// nobody reads stderr either).
+///
+/// The exit status is also 1 if a line could not be written to stdout, for example because the disk
+/// is full. If the reader of stdout reads no more, the number of lost lines is printed on stderr. If
+/// the reader has closed stdout, this is not an error.
 ///
 /// `main` could return a `Result` itself. But Rust would then print `Error: ` and the error's
 /// `Debug` form, with a backtrace if `RUST_BACKTRACE` is set.
 pub fn report(result: Result<()>) -> ExitCode {
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            _ = output::stderr().write_all(format!("{error}\n").as_bytes());
-            ExitCode::FAILURE
-        }
-    };
-    output::finish();
-    code
+    if let Err(error) = &result {
+        _ = output::stderr().write_all(format!("{error}\n").as_bytes());
+    }
+    match output::finish() && result.is_ok() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }

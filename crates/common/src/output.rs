@@ -4,7 +4,7 @@
 //! The threads of `tracing-appender` do the same, except that at the end of the program they
 //! complain on the very stdout that nobody reads.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,11 +14,12 @@ use parking_lot::{Condvar, Mutex};
 /// How much waits to be read, in bytes. What is over it is lost.
 const WAITING: usize = 1 << 20;
 
-/// How long the end of the program waits for whoever reads.
+/// How long the end of the program waits for a reader.
 const END: Duration = Duration::from_secs(1);
 
 /// How long a line waits for those that follow it: where a thousand conversations a second are
-/// printed, the thread is woken for twenty lines rather than for each.
+/// printed, the thread is woken for twenty lines rather than for each. A pipe that is full, and
+/// whose writes do not block, is tried again after the same time.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// How long a log line waits for the lines before it, so that on a terminal it comes after them
@@ -38,9 +39,12 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 struct Lines {
     waiting: Vec<u8>,
+    /// Lines that are lost, and not reported yet.
     lost: u64,
-    /// The thread has taken what waited, and writes it.
-    writing: bool,
+    /// Lines that the thread has taken, and not written yet.
+    unwritten: u64,
+    /// Some lines could not be written, for example because the disk is full.
+    has_failed: bool,
 }
 
 pub(crate) fn stdout() -> &'static Output {
@@ -51,12 +55,71 @@ pub(crate) fn stderr() -> &'static Output {
     STDERR.get_or_init(|| Output::new(&STDERR, io::stderr(), Some(&STDOUT)))
 }
 
-/// Waits until everything on both is written, for a second at most.
-pub(crate) fn finish() {
+/// Waits until everything on both is written, for a second at most, and reports the lines on stdout
+/// that are lost. Returns whether all writes to stdout have succeeded.
+pub(crate) fn finish() -> bool {
     let end = Instant::now() + END;
-    for output in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
-        output.written(end);
+    let mut succeeded = true;
+    if let Some(stdout) = STDOUT.get() {
+        stdout.written(end);
+        let lines = stdout.lines.lock();
+        let lost = lines.lost + lines.unwritten + count(&lines.waiting);
+        succeeded = !lines.has_failed;
+        drop(lines);
+        if lost > 0 {
+            _ = stderr().write_all(format!("(lines lost on stdout: {lost})\n").as_bytes());
+        }
     }
+    if let Some(stderr) = STDERR.get() {
+        // If stdout took all the time, stderr gets a little more for the line above.
+        stderr.written(end.max(Instant::now() + END / 2));
+    }
+    succeeded
+}
+
+/// Writes `bytes` to stdout, and waits until they are written, even if the pipe is full and its
+/// writes do not block.
+///
+/// # Errors
+///
+/// One sentence, with the kind of the system's error. It is `BrokenPipe` if the reader has closed
+/// the pipe.
+pub fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    write(&mut io::stdout(), bytes).map_err(explain)
+}
+
+fn explain(error: io::Error) -> io::Error {
+    let hint = "let a program read it, or redirect it to a file on a disk with free space";
+    io::Error::new(error.kind(), format!("cannot write to stdout ({error}); {hint}"))
+}
+
+fn write(stream: &mut impl Write, mut rest: &[u8]) -> io::Result<()> {
+    loop {
+        let result = match rest.is_empty() {
+            true => stream.flush().map(|()| None),
+            false => stream.write(rest).map(Some),
+        };
+        match result {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+            Ok(Some(written)) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(GATHER),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Splits off as many whole lines as a pipe takes at once (`PIPE_BUF` of Linux). So if its reader
+/// stops, no line is torn, and the number of lost lines is exact.
+fn split_lines(rest: &[u8]) -> (&[u8], &[u8]) {
+    let most = rest.split_at_checked(4096).map_or(rest, |(most, _)| most);
+    let end = most.iter().rposition(|byte| *byte == b'\n').map_or(most.len(), |at| at + 1);
+    rest.split_at(end)
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 impl Output {
@@ -74,31 +137,62 @@ impl Output {
                 if let Some(first) = after.and_then(OnceLock::get) {
                     first.written(Instant::now() + ORDER);
                 }
-                let batch = output.take();
-                // Nobody may be there to read it any more.
-                _ = stream.write_all(&batch).and_then(|()| stream.flush());
-                output.lines.lock().writing = false;
-                output.changed.notify_all();
+                let failed = output.write_batch(&mut stream).err();
+                output.settle(failed, after.is_none());
             }
         });
         Self::default()
     }
 
+    /// Prints a line, and gives it a moment to be written before the lines of another output.
+    pub(crate) fn print(mut self: &Self, line: &str) {
+        _ = self.write_all(format!("{line}\n").as_bytes());
+        self.written(Instant::now() + ORDER);
+    }
+
     /// Waits until everything is written, or it is that late.
     fn written(&self, end: Instant) {
-        let unwritten = |lines: &mut Lines| lines.writing || !lines.waiting.is_empty();
+        let unwritten = |lines: &mut Lines| lines.unwritten > 0 || !lines.waiting.is_empty();
         _ = self.changed.wait_while_until(&mut self.lines.lock(), unwritten, end);
+    }
+
+    fn write_batch(&self, stream: &mut impl Write) -> io::Result<()> {
+        let batch = self.take();
+        let mut rest = batch.as_slice();
+        while !rest.is_empty() {
+            let (lines, after) = split_lines(rest);
+            write(stream, lines)?;
+            rest = after;
+            // The last line may stand for all that were lost, so it counts as unwritten until the end.
+            let written = count(lines);
+            let mut now = self.lines.lock();
+            now.unwritten = now.unwritten.saturating_sub(written).max(1);
+        }
+        Ok(())
     }
 
     fn take(&self) -> Vec<u8> {
         let mut lines = self.lines.lock();
-        lines.writing = true;
         let mut batch = std::mem::take(&mut lines.waiting);
+        lines.unwritten = count(&batch) + lines.lost;
         if lines.lost > 0 {
             batch.extend(format!("({} lines were lost)\n", lines.lost).bytes());
             lines.lost = 0;
         }
         batch
+    }
+
+    /// Counts what a failed write has lost, and reports the first failure, unless the reader is gone.
+    fn settle(&self, failed: Option<io::Error>, is_stdout: bool) {
+        let mut lines = self.lines.lock();
+        let unwritten = std::mem::take(&mut lines.unwritten);
+        if let Some(error) = failed.filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+            lines.lost += unwritten;
+            if !std::mem::replace(&mut lines.has_failed, true) && is_stdout {
+                _ = stderr().write_all(format!("{}\n", explain(error)).as_bytes());
+            }
+        }
+        self.changed.notify_all();
     }
 }
 
@@ -107,7 +201,7 @@ impl Write for &Output {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let mut now = self.lines.lock();
         if now.waiting.len() + lines.len() > WAITING {
-            now.lost += 1;
+            now.lost += count(lines);
         } else {
             now.waiting.extend(lines);
             // Costs a look at a flag while nobody waits.

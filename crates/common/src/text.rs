@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 
-use crate::output::stdout;
+use crate::output::{stderr, stdout};
 
 /// How much of one text is displayed, in bytes: two screens.
 const MAX_DISPLAYED: usize = 4096;
@@ -31,6 +31,12 @@ pub fn escaped(text: &str) -> impl Display {
 /// until stdout is read, and it does not panic when stdout is closed: a server continues without.
 pub fn print_line(line: &str) {
     _ = stdout().write_all(format!("{}\n", printable(line)).as_bytes());
+}
+
+/// Prints a line on stderr as it is, without a time. Like [`print_line`], it does not wait until
+/// stderr is read. But on a terminal the line comes before what is printed later.
+pub fn print_status(line: &str) {
+    stderr().print(line);
 }
 
 struct Escaped<'a> {

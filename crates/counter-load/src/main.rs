@@ -25,7 +25,6 @@ mod results;
 mod summary;
 mod target;
 
-use std::io::{ErrorKind, Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::Parser;
-use common::Result;
+use common::{Result, print_line};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -57,7 +56,7 @@ fn run(args: &Args) -> Result<()> {
     pool.close();
 
     let results = results?;
-    print(&results)?;
+    results.to_string().lines().for_each(print_line);
     if let Some(file) = &args.json {
         write_file(file, &(serde_json::to_string_pretty(&results)? + "\n"))?;
     }
@@ -133,14 +132,6 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
         flag::register(signal, stop.clone())?;
     }
     Ok(stop)
-}
-
-fn print(results: &Results) -> Result<()> {
-    match write!(stdout(), "{results}") {
-        // A reader like `head` closes the pipe when it has read enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|error| format!("cannot print the report: {error}").into()),
-    }
 }
 
 fn write_file(file: &Path, text: &str) -> Result<()> {

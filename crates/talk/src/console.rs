@@ -1,26 +1,43 @@
 //! Reads lines from the keyboard or a pipe, and prints lines to the screen or a pipe. Each has a
 //! thread of its own, so a slow user or a slow reader of the output does not block the connection.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Read};
 use std::iter::from_fn;
 use std::thread;
+use std::time::Duration;
 
+use common::{print_status, write_stdout};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use websockets::{Message, Result, printable};
 
 use crate::editor::{Editor, is_ending, mode};
+use crate::flags::{Delimiter, Flags};
 use crate::lines::Print;
 
-/// The number of lines that wait to be printed, or to be sent. It keeps both threads busy.
+/// The number of lines that wait to be sent. It keeps the thread busy.
 const QUEUE_SIZE: usize = 64;
+
+/// The same for lines from the keyboard. The editor must never wait, because the terminal drops
+/// pasted text that nobody reads.
+const KEYBOARD_QUEUE_SIZE: usize = 1 << 20;
+
+/// The size of the messages that wait to be printed, in bytes. While there are more, talk receives
+/// nothing, so a slow reader of the output slows the server down and loses nothing.
+const MAX_WAITING: usize = 16 << 20;
+
+/// A reader that reads nothing for so long loses messages. Otherwise talk would not answer the
+/// server's pings, which most servers expect within 20 s.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line to print.
 pub enum Line {
-    /// A message of the server, for stdout.
-    Message(String),
-    /// The status of the connection, for stderr. So a script can separate it from the messages.
+    /// A message of the server, for stdout, with its newline.
+    Message(Vec<u8>),
+    /// The status of the connection, for stderr, with its newline. So a script can separate it from
+    /// the messages.
     Status(String),
     /// Not a line, but the start of the prompt. It starts only after talk has connected, because
     /// before that you could not send a line.
@@ -33,10 +50,10 @@ pub struct Console {
     pub input: Input,
     /// Cancelled by Ctrl-D, Ctrl-C, or a signal.
     pub quit: CancellationToken,
-    /// The lines to print. It is closed when the reader of the output has closed it.
-    pub output: mpsc::Sender<Line>,
-    /// Completes when everything is printed.
-    printed: oneshot::Receiver<()>,
+    /// The lines to print.
+    pub output: Output,
+    /// Completes when everything is printed, or when the output cannot be written.
+    printed: oneshot::Receiver<io::Result<()>>,
     /// Whether a user types at a terminal.
     is_interactive: bool,
 }
@@ -48,63 +65,135 @@ impl Console {
     /// # Errors
     ///
     /// An error if talk cannot register a signal handler.
-    pub fn open(time: bool) -> Result<Self> {
+    pub fn open(flags: &Flags) -> Result<Self> {
         let quit = CancellationToken::new();
         listen_for_signals(quit.clone())?;
-        let (typed, input) = mpsc::channel(QUEUE_SIZE);
-        let (output, to_print) = mpsc::channel(QUEUE_SIZE);
+        let (lines, to_print) = mpsc::unbounded_channel();
+        let waiting = watch::Sender::new(Waiting::default());
         let (done, printed) = oneshot::channel();
         let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
             true => Editor::open(),
             false => None,
         };
         let is_interactive = editor.is_some();
+        let size = if is_interactive { KEYBOARD_QUEUE_SIZE } else { QUEUE_SIZE };
+        let (typed, input) = mpsc::channel(size);
         let start_editor: StartEditor = match editor {
             Some(editor) => Some(Box::new({
                 let quit = quit.clone();
                 move || editor.start(typed, quit)
             })),
             None => {
-                thread::spawn(move || read_lines(&typed));
+                let delimiter = flags.delimiter;
+                thread::spawn(move || read_input(&typed, delimiter));
                 None
             }
         };
+        let output = Output { lines, waiting: waiting.clone(), lost: 0 };
+        let time = flags.time;
         thread::spawn(move || {
-            print_all(to_print, time, start_editor);
-            _ = done.send(());
+            _ = done.send(print_all(to_print, &waiting, time, start_editor));
         });
-        let input = Input { lines: input, unsent: None };
+        let input = Input { lines: input, unsent: None, taken: 0, is_binary: flags.binary };
         Ok(Self { input, quit, output, printed, is_interactive })
     }
 
     /// Shows the prompt, if a user types at a terminal.
-    pub async fn connected(&self, how: &str) {
+    pub fn connected(&self, how: &str) {
         if self.is_interactive {
-            _ = self.output.send(Line::Prompt).await;
+            _ = self.output.lines.send(Line::Prompt);
             let hint = "type a line and press Enter to send it, Ctrl-D to leave";
-            self.status(&format!("connected{how}; {hint}")).await;
+            self.output.status(&format!("connected{how}; {hint}"));
         }
     }
 
-    /// Prints the status of the connection.
-    pub async fn status(&self, line: &str) {
-        // This fails only if the reader has closed the output, and then it does not matter.
-        _ = self.output.send(Line::Status(line.to_owned())).await;
+    /// Waits until everything is printed and the terminal has its original mode. A reader that
+    /// reads nothing loses the rest.
+    ///
+    /// # Errors
+    ///
+    /// An error message if stdout cannot be written. It is not an error that its reader has closed it.
+    pub async fn finish(mut self) -> Result<()> {
+        let Output { lines, waiting, lost } = self.output;
+        drop(lines);
+        let mut progress = waiting.subscribe();
+        // Only the thread keeps a sender, so this ends when the thread does.
+        drop(waiting);
+        while let Ok(Ok(())) = timeout(PATIENCE, progress.changed()).await {}
+        let lost = lost + progress.borrow().messages;
+        match self.printed.try_recv() {
+            Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Ok(Err(error)) => return Err(error.into()),
+            _ if lost > 0 => print_status(&lost_messages(lost)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Messages that wait to be printed.
+#[derive(Default)]
+struct Waiting {
+    messages: u64,
+    bytes: usize,
+}
+
+/// The lines to print.
+pub struct Output {
+    /// It is closed when the output cannot be written any more.
+    pub lines: mpsc::UnboundedSender<Line>,
+    waiting: watch::Sender<Waiting>,
+    /// The messages that are lost, and not reported yet.
+    lost: u64,
+}
+
+impl Output {
+    /// Waits until there is room for a message, unless the reader reads nothing. Cancel safe.
+    pub async fn room(&self) {
+        if self.lost == 0 {
+            let mut waiting = self.waiting.subscribe();
+            let room = waiting.wait_for(|waiting| waiting.bytes <= MAX_WAITING);
+            _ = timeout(PATIENCE, room).await;
+        }
     }
 
-    /// Waits until everything is printed and the terminal has its original mode.
-    pub async fn finish(self) {
-        drop(self.output);
-        _ = self.printed.await;
+    /// Prints a message. It is lost if there is no room.
+    pub fn message(&mut self, line: Vec<u8>) {
+        if self.waiting.borrow().bytes > MAX_WAITING {
+            self.lost += 1;
+            return;
+        }
+        if self.lost > 0 {
+            self.status(&lost_messages(self.lost));
+            self.lost = 0;
+        }
+        self.waiting.send_modify(|waiting| {
+            waiting.messages += 1;
+            waiting.bytes += line.len();
+        });
+        _ = self.lines.send(Line::Message(line));
     }
+
+    /// Prints the status of the connection.
+    pub fn status(&self, line: &str) {
+        // This fails only if the output cannot be written, and `finish` reports that.
+        _ = self.lines.send(Line::Status(format!("{line}\n")));
+    }
+}
+
+fn lost_messages(lost: u64) -> String {
+    format!("messages lost, because nothing read the output: {lost}")
 }
 
 /// The lines to send, from one connection to the next.
 pub struct Input {
     /// An error if the input is not valid text. It ends when a piped input ends.
-    lines: mpsc::Receiver<Result<String>>,
+    lines: mpsc::Receiver<Result<Vec<u8>>>,
     /// The line that was taken last, until it is sent.
     unsent: Option<Message>,
+    /// The number of lines that were taken.
+    taken: u64,
+    is_binary: bool,
 }
 
 impl Input {
@@ -115,7 +204,15 @@ impl Input {
     /// An error message if the input is not valid text.
     pub async fn next(&mut self) -> Result<Option<Message>> {
         if self.unsent.is_none() {
-            self.unsent = self.lines.recv().await.transpose()?.map(Message::text);
+            let Some(line) = self.lines.recv().await.transpose()? else { return Ok(None) };
+            self.taken += 1;
+            self.unsent = Some(match self.is_binary {
+                true => Message::binary(line),
+                false => Message::text(String::from_utf8(line).map_err(|_| {
+                    let hint = "convert it, for example with iconv, or send it with --binary";
+                    format!("line {} of the input is not valid UTF-8; {hint}", self.taken)
+                })?),
+            });
         }
         Ok(self.unsent.clone())
     }
@@ -127,64 +224,72 @@ impl Input {
 
     /// Says which lines are not sent, if there are any.
     pub fn report_unsent(&mut self) -> Option<String> {
-        let mut lines = from_fn(|| self.lines.try_recv().ok()).flatten().map(Message::text);
+        let mut lines = from_fn(|| self.lines.try_recv().ok()).flatten().map(Message::binary);
         let first = self.unsent.take().or_else(|| lines.next())?;
         let more = if lines.next().is_some() { ", and the lines after it" } else { "" };
-        Some(format!("not sent: \"{}\"{more}", printable(first.to_text().ok()?)))
+        Some(format!(
+            "not sent: \"{}\"{more}",
+            printable(&String::from_utf8_lossy(&first.into_data()))
+        ))
     }
 }
 
 /// A function that starts the editor. It can be called once.
 type StartEditor = Option<Box<dyn FnOnce() -> Print + Send>>;
 
-fn print_all(mut lines: mpsc::Receiver<Line>, time: bool, mut start_editor: StartEditor) {
+fn print_all(
+    mut lines: mpsc::UnboundedReceiver<Line>,
+    waiting: &watch::Sender<Waiting>,
+    time: bool,
+    mut start_editor: StartEditor,
+) -> io::Result<()> {
     let mut print: Print = Box::new(print_plain);
     while let Some(line) = lines.blocking_recv() {
-        let now = match time {
-            true => Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string(),
-            false => String::new(),
-        };
-        let result = match line {
-            Line::Message(text) => print(&format!("{now}{text}\n"), false),
-            Line::Status(text) => print(&format!("{now}{text}\n"), true),
-            Line::Prompt => {
-                if let Some(start_editor) = start_editor.take() {
-                    print = start_editor();
-                }
-                Ok(())
+        let now = time.then(|| Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string());
+        let mut now = now.unwrap_or_default().into_bytes();
+        match line {
+            Line::Message(line) => {
+                now.extend(&line);
+                print(&now, false)?;
+                waiting.send_modify(|waiting| {
+                    waiting.messages -= 1;
+                    waiting.bytes -= line.len();
+                });
             }
-        };
-        if result.is_err() {
-            return;
-        }
-    }
-}
-
-fn print_plain(line: &str, is_status: bool) -> io::Result<()> {
-    match is_status {
-        // If stderr is closed, the messages can still be printed.
-        true => _ = io::stderr().write_all(line.as_bytes()),
-        false => {
-            let mut stdout = io::stdout();
-            stdout.write_all(line.as_bytes())?;
-            stdout.flush()?;
+            Line::Status(text) => {
+                now.extend(text.as_bytes());
+                print(&now, true)?;
+            }
+            Line::Prompt => print = start_editor.take().map_or(print, |start| start()),
         }
     }
     Ok(())
 }
 
-/// Reads lines from a pipe or a file until it ends.
-fn read_lines(typed: &mpsc::Sender<Result<String>>) {
-    for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
-        let line = match line.map(String::from_utf8) {
-            Ok(Ok(line)) => Ok(line.strip_suffix('\r').map(str::to_owned).unwrap_or(line)),
-            Ok(Err(_)) => Err(format!(
-                "line {} of the input is not valid UTF-8; convert it, for example with iconv",
-                number + 1
-            )
-            .into()),
-            Err(error) => Err(format!("cannot read the input ({error})").into()),
-        };
+fn print_plain(line: &[u8], is_status: bool) -> io::Result<()> {
+    match is_status {
+        // If stderr is closed, the messages can still be printed.
+        true => print_status(String::from_utf8_lossy(line).trim_end()),
+        false => write_stdout(line)?,
+    }
+    Ok(())
+}
+
+/// Reads the messages of a pipe or a file until it ends.
+fn read_input(typed: &mpsc::Sender<Result<Vec<u8>>>, delimiter: Delimiter) {
+    let cannot_read = |error| format!("cannot read the input ({error})").into();
+    let mut input = io::stdin().lock();
+    let Some(delimiter) = delimiter.byte() else {
+        let mut message = Vec::new();
+        let result = input.read_to_end(&mut message);
+        _ = typed.blocking_send(result.map(|_| message).map_err(cannot_read));
+        return;
+    };
+    for line in input.split(delimiter) {
+        let line = line.map_err(cannot_read).map(|mut line| {
+            _ = line.pop_if(|last| delimiter == b'\n' && *last == b'\r');
+            line
+        });
         let failed = line.is_err();
         // Sending fails only if the session is over.
         if typed.blocking_send(line).is_err() || failed {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
+use rustyline::{Cmd, DefaultEditor, ExternalPrinter, KeyCode, KeyEvent, Modifiers};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use websockets::Result;
@@ -29,6 +29,11 @@ impl Editor {
         // Each line is a message, even if the user pastes several lines at once.
         let config = Config::builder().auto_add_history(true).bracketed_paste(false).build();
         let mut editor = DefaultEditor::with_config(config).ok()?;
+        // There is nothing to complete, and JSON and code have tabs.
+        editor.bind_sequence(
+            KeyEvent(KeyCode::Tab, Modifiers::NONE),
+            Cmd::Insert(1, "\t".to_owned()),
+        );
         let mut printer = editor.create_external_printer().ok()?;
         mode::save();
         Some(Self { editor, printer: Box::new(move |text| printer.print(text)) })
@@ -36,22 +41,22 @@ impl Editor {
 
     /// Reads lines into `typed` until the user presses Ctrl-D or Ctrl-C, then cancels `quit`. The
     /// returned function prints above the prompt. When it is dropped, it restores the terminal.
-    pub fn start(self, typed: mpsc::Sender<Result<String>>, quit: CancellationToken) -> Print {
+    pub fn start(self, typed: mpsc::Sender<Result<Vec<u8>>>, quit: CancellationToken) -> Print {
         let Self { editor, printer } = self;
         let keyboard = thread::spawn(move || read_keyboard(editor, &typed, &quit));
         let mut printer = PromptPrinter { printer, keyboard };
-        Box::new(move |line, _| printer.print(line))
+        Box::new(move |line, _| printer.print(&String::from_utf8_lossy(line)))
     }
 }
 
 fn read_keyboard(
     mut editor: DefaultEditor,
-    typed: &mpsc::Sender<Result<String>>,
+    typed: &mpsc::Sender<Result<Vec<u8>>>,
     quit: &CancellationToken,
 ) {
     loop {
         let line = match editor.readline("> ") {
-            Ok(line) => Ok(line),
+            Ok(line) => Ok(line.into_bytes()),
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 Err("the line is not valid UTF-8; set the terminal to UTF-8".into())
             }

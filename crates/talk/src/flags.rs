@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use websockets::CloseWith;
 use websockets::tungstenite::http::{HeaderName, HeaderValue};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
@@ -57,9 +58,47 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub wait: Duration,
 
+    /// If stdout is not a terminal: print each message as it is, without "<" and escapes, for example
+    /// for jq. Only a text message ends with the delimiter
+    #[arg(long)]
+    pub raw: bool,
+
+    /// The end of a message in a piped input, and in the output of --raw; with "none", the whole
+    /// input is one message
+    #[arg(long, value_name = "END", value_enum, default_value_t)]
+    pub delimiter: Delimiter,
+
+    /// Send binary messages instead of text
+    #[arg(long)]
+    pub binary: bool,
+
+    /// The code and the reason of the close frame that talk sends; a reason is cut after 123 bytes
+    #[arg(long, value_name = "CODE[:REASON]", default_value = "1000", value_parser = close)]
+    pub close: CloseWith,
+
     /// Print the time (UTC) before each line, and the latency of the last ping at the end
     #[arg(long)]
     pub time: bool,
+}
+
+/// The end of a message in the input and in the output of `--raw`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Delimiter {
+    #[default]
+    Newline,
+    Nul,
+    None,
+}
+
+impl Delimiter {
+    /// `None` if nothing ends a message.
+    pub fn byte(self) -> Option<u8> {
+        match self {
+            Self::Newline => Some(b'\n'),
+            Self::Nul => Some(0),
+            Self::None => None,
+        }
+    }
 }
 
 /// This is not a doc comment, because rustdoc would want the URL to be a link.
@@ -72,6 +111,8 @@ Examples:
   printf 'Ada\\n' | talk ws://localhost:8765       the same in a script
   talk ws://localhost:6789 </dev/null             listen until 1 s of silence
   talk ws://localhost:6789 --reconnect --time     watch a server across restarts
+  talk ws://localhost:6789 --raw </dev/null | jq  messages as they are, one per line
+  talk ws://localhost:6789 --delimiter none <a.json          a file as one message
   talk wss://localhost:8765 --ca certs/localhost.pem
 
 talk prints the messages on stdout, and the status of the connection on stderr. The exit status is
@@ -94,6 +135,17 @@ fn subprotocol(text: &str) -> Result<String, String> {
     match text.parse::<HeaderName>() {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("invalid subprotocol name".to_owned()),
+    }
+}
+
+fn close(text: &str) -> Result<CloseWith, String> {
+    let (code, reason) = text.split_once(':').unwrap_or((text, ""));
+    match code.parse() {
+        // The others say that a server or a library has failed.
+        Ok(code @ (1000 | 1001 | 3000..=4999)) => {
+            Ok(CloseWith::new(u16::into(code), reason.to_owned()))
+        }
+        _ => Err("give 1000, 1001, or a code from 3000 to 4999".to_owned()),
     }
 }
 

@@ -6,33 +6,41 @@ use std::io;
 use websockets::tungstenite::protocol::CloseFrame;
 use websockets::{Message, escaped, printable};
 
+use crate::flags::Delimiter;
+
 /// A function that prints a whole line, with its newline. The flag says whether the line is a
 /// status.
-pub type Print = Box<dyn FnMut(&str, bool) -> io::Result<()> + Send>;
+pub type Print = Box<dyn FnMut(&[u8], bool) -> io::Result<()> + Send>;
 
 /// Formats a message of the server. It escapes the control characters of a text. It prints a binary
-/// message as its length and hexadecimal bytes.
-pub fn format_message(message: &Message) -> String {
-    match message {
-        Message::Text(text) => format!("< {}", escaped(text)),
-        message => {
-            let data = message.clone().into_data();
+/// message as its length and hexadecimal bytes. With `raw` the message stays as it is, and this
+/// delimiter follows a text.
+pub fn format_message(message: Message, raw: Option<Delimiter>) -> Vec<u8> {
+    match (message, raw) {
+        (Message::Text(text), Some(delimiter)) => {
+            text.as_bytes().iter().copied().chain(delimiter.byte()).collect()
+        }
+        (message, Some(_)) => message.into_data().into(),
+        (Message::Text(text), None) => format!("< {}\n", escaped(&text)).into_bytes(),
+        (message, None) => {
+            let data = message.into_data();
             let mut line = format!("< {} bytes:", data.len());
             for byte in &data {
                 _ = write!(line, " {byte:02x}");
             }
-            line
+            line.push('\n');
+            line.into_bytes()
         }
     }
 }
 
-/// Formats the server's close frame: the code, its name, and the reason if there is one.
-pub fn format_close(frame: Option<&CloseFrame>) -> String {
+/// Formats a close frame: the code, its name, and the reason if there is one.
+pub fn format_close(closed: &str, frame: Option<&CloseFrame>) -> String {
     let Some(frame) = frame else {
-        return "closed by the server: no code".to_owned();
+        return format!("{closed}: no code");
     };
     let code = u16::from(frame.code);
-    let mut line = format!("closed by the server: {code}, {}", code_name(code));
+    let mut line = format!("{closed}: {code}, {}", code_name(code));
     if !frame.reason.is_empty() {
         _ = write!(line, ": {}", printable(&frame.reason));
     }
@@ -67,18 +75,19 @@ mod tests {
 
     #[test]
     fn text_is_escaped_and_binary_is_hexadecimal_after_its_length() {
-        assert_eq!(format_message(&Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n");
-        assert_eq!(format_message(&Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff");
-        assert_eq!(format_message(&Message::binary(vec![])), "< 0 bytes:");
+        let format = |message| String::from_utf8(format_message(message, None)).unwrap();
+        assert_eq!(format(Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n\n");
+        assert_eq!(format(Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff\n");
+        assert_eq!(format(Message::binary(vec![])), "< 0 bytes:\n");
     }
 
     #[test]
     fn a_close_has_its_code_its_name_and_its_reason() {
         let closed = |code: u16, reason: &'static str| {
-            format_close(Some(&CloseFrame { code: code.into(), reason: reason.into() }))
+            format_close("closed", Some(&CloseFrame { code: code.into(), reason: reason.into() }))
         };
-        assert_eq!(closed(1001, ""), "closed by the server: 1001, going away");
-        assert_eq!(closed(4321, "no\n"), "closed by the server: 4321, private use: no\\n");
-        assert_eq!(format_close(None), "closed by the server: no code");
+        assert_eq!(closed(1001, ""), "closed: 1001, going away");
+        assert_eq!(closed(4321, "no\n"), "closed: 4321, private use: no\\n");
+        assert_eq!(format_close("closed", None), "closed: no code");
     }
 }

@@ -32,11 +32,10 @@ use crate::console::Console;
 use crate::flags::Flags;
 
 async fn run(flags: Flags) -> Result<()> {
-    let mut console = Console::open(flags.time)?;
+    let mut console = Console::open(&flags)?;
     let result = session::run(&flags, &mut console).await;
     // An error is printed after all messages.
-    console.finish().await;
-    result
+    console.finish().await.and(result)
 }
 
 #[tokio::main]

@@ -1,5 +1,6 @@
 //! Connects, exchanges messages, and connects again.
 
+use std::io::{IsTerminal, stdout};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use websockets::tungstenite::protocol::CloseFrame;
-use websockets::{CloseCode, Error, Options, Result, Socket};
+use websockets::{CloseWith, Error, Options, Result, Socket};
 
 use crate::backoff::Backoff;
-use crate::console::{Console, Line};
+use crate::console::Console;
 use crate::flags::Flags;
 use crate::lines::{format_close, format_message};
 use crate::tls;
@@ -41,7 +42,7 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     if flags.insecure {
         let warning = "WARNING: --insecure checks no certificate; anyone on the network path can \
                        read and change the messages";
-        console.status(warning).await;
+        console.output.status(warning);
     }
     let mut has_connected = false;
     let result = keep_talking(flags, console, &connect, &mut has_connected).await;
@@ -49,7 +50,7 @@ pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     if (result.is_ok() || has_connected)
         && let Some(unsent) = console.input.report_unsent()
     {
-        console.status(&unsent).await;
+        console.output.status(&unsent);
     }
     result
 }
@@ -72,7 +73,7 @@ async fn keep_talking(
             Ok((socket, response)) => {
                 *has_connected = true;
                 let began = Instant::now();
-                console.connected(&subprotocol(&response)).await;
+                console.connected(&subprotocol(&response));
                 let end = converse(flags, console, socket).await;
                 backoff.connection_ended(began.elapsed());
                 end
@@ -81,17 +82,17 @@ async fn keep_talking(
         };
         let by_us = matches!(end, Ok(End::ByUs)) || quit.is_cancelled();
         let result = match end {
-            Ok(end) => report_end(console, end).await,
+            Ok(end) => report_end(flags, console, end),
             Err(error) => Err(error),
         };
         if by_us || !flags.reconnect {
             return result;
         }
         if let Err(error) = result {
-            console.status(&error.to_string()).await;
+            console.output.status(&error.to_string());
         }
         let pause = backoff.next_pause();
-        console.status(&format!("trying again in {:.1} s", pause.as_secs_f64())).await;
+        console.output.status(&format!("trying again in {:.1} s", pause.as_secs_f64()));
         select! {
             biased;
             () = quit.cancelled() => return Ok(()),
@@ -135,16 +136,21 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
     let result = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
     if let Some(latency) = socket.latency().filter(|_| flags.time) {
         let latency = latency.as_secs_f64() * 1000.0;
-        console.status(&format!("latency of the last ping: {latency:.1} ms")).await;
+        console.output.status(&format!("latency of the last ping: {latency:.1} ms"));
     }
+    let result = match by_us {
+        true => Err(flags.close.clone().into()),
+        false => result,
+    };
     let is_too_large = result.as_ref().is_err_and(is_too_large);
-    leave(&mut socket, &flags.url, result).await.map_err(|error| match is_too_large {
-        true => format!("{error}, or raise --max-size").into(),
-        false => error,
-    })?;
+    match leave(&mut socket, &flags.url, result).await {
+        Err(error) if is_too_large => return Err(format!("{error}, or raise --max-size").into()),
+        Err(error) if !error.is::<CloseWith>() => return Err(error),
+        _ => {}
+    }
     let frame = socket.closed().flatten();
     // A server may close with another code than ours, for example at the same moment.
-    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == CloseCode::Normal);
+    let is_echo = frame.as_ref().is_none_or(|frame| frame.code == flags.close.0.code);
     Ok(match by_us && is_echo {
         true => End::ByUs,
         false => End::ByServer(frame),
@@ -172,14 +178,16 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
         Ok::<_, Error>(())
     });
     let mut is_sending = true;
+    // A terminal obeys control characters, so there they stay escaped.
+    let raw = (flags.raw && !stdout().is_terminal()).then_some(flags.delimiter);
     // The server may be silent for this time. There is no limit while the input is open.
     let mut wait = Duration::MAX;
     loop {
-        // A message is received only when it can be printed. So a slow reader of the output slows
-        // the server down and loses nothing, and the time that the reader takes is not silence.
+        // A message is received only when there is room for it. So the time that a slow reader of
+        // the output takes is not silence.
         let receive = async {
-            let printer = output.reserve().await;
-            (printer, timeout(wait, from_server.next()).await)
+            output.room().await;
+            timeout(wait, from_server.next()).await
         };
         select! {
             biased;
@@ -193,13 +201,13 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 }
             }
             () = quit.cancelled() => return Ok(true),
+            // Nothing can be printed any more.
+            () = output.lines.closed() => return Ok(true),
             received = receive => match received {
-                (Ok(printer), Ok(Some(message))) => {
-                    printer.send(Line::Message(format_message(&message?)));
-                }
-                (_, Ok(None)) => return Ok(false),
-                // The reader has closed our output, or the server was silent for too long.
-                (Err(_), _) | (_, Err(_)) => return Ok(true),
+                Ok(Some(message)) => output.message(format_message(message?, raw)),
+                Ok(None) => return Ok(false),
+                // The server was silent for too long.
+                Err(_) => return Ok(true),
             },
         }
     }
@@ -207,15 +215,15 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
 
 /// Prints how the connection was closed. 1000, 1001 and a close without a code are clean, as in
 /// `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
-async fn report_end(console: &Console, end: End) -> Result<()> {
+fn report_end(flags: &Flags, console: &Console, end: End) -> Result<()> {
     match end {
-        End::ByUs => console.status("closed: 1000, OK").await,
+        End::ByUs => console.output.status(&format_close("closed", Some(&flags.close.0))),
         End::ByServer(frame) => {
-            let line = format_close(frame.as_ref());
+            let line = format_close("closed by the server", frame.as_ref());
             if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
                 return Err(line.into());
             }
-            console.status(&line).await;
+            console.output.status(&line);
         }
     }
     Ok(())

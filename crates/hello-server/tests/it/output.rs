@@ -98,3 +98,91 @@ async fn what_is_printed_of_one_message_is_bounded_and_says_how_much_there_is() 
     assert!(line.len() < 5000 && line.ends_with(" bytes more)"), "{} bytes", line.len());
     assert!(server.line_with("> ").await.len() < 5000);
 }
+
+/// Starts a server whose stdout is this file. The address is not known from stdout then.
+#[cfg(unix)]
+fn start_into(stdout: impl Into<std::process::Stdio>) -> (tokio::process::Child, String) {
+    let address = format!("127.0.0.1:{}", testing::free_port());
+    let server = tokio::process::Command::new(crate::EXE)
+        .arg(&address)
+        .stdout(stdout)
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    (server, address)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_is_one_sentence_and_status_1() {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (mut server, _) = start_into(full);
+    let mut stderr = BufReader::new(server.stderr.take().unwrap());
+    let mut said = String::new();
+    testing::soon("a line", stderr.read_line(&mut said)).await.unwrap();
+    assert!(said.starts_with("cannot write to stdout (No space left on device"), "{said}");
+    testing::kill(server.id().unwrap(), testing::Signal::TERM);
+    assert_eq!(testing::soon("the end", server.wait()).await.unwrap().code(), Some(1));
+    said.clear();
+    stderr.read_to_string(&mut said).await.unwrap();
+    assert!(said.ends_with("(lines lost on stdout: 2)\n"), "{said}");
+}
+
+/// Has this many conversations. Each prints two lines of about 4 KB.
+#[cfg(unix)]
+async fn converse(address: &str, times: usize) {
+    for _ in 0..times {
+        let mut peer = Peer::connect(&format!("ws://{address}")).await;
+        peer.send("x".repeat(4000)).await;
+        peer.text().await;
+        assert_eq!(peer.closed().await.0, 1000);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_full_pipe_that_does_not_block_is_waited_for() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::net::unix::pipe::pipe;
+
+    let (writer, reader) = pipe().unwrap();
+    let (mut server, address) = start_into(writer.into_nonblocking_fd().unwrap());
+    let mut lines = BufReader::new(reader).lines();
+    let first = testing::soon("a line", lines.next_line()).await.unwrap();
+    assert!(first.unwrap().starts_with("listening on "));
+    // Far more than a pipe holds.
+    converse(&address, 50).await;
+    testing::kill(server.id().unwrap(), testing::Signal::TERM);
+    let mut printed = 0;
+    while let Some(line) = testing::soon("a line", lines.next_line()).await.unwrap() {
+        printed += usize::from(line.len() > 4000);
+    }
+    assert_eq!(printed, 100);
+    assert!(testing::soon("the end", server.wait()).await.unwrap().success());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn every_lost_line_is_counted_and_reported() {
+    use std::io::{BufRead, BufReader};
+
+    use tokio::io::AsyncReadExt;
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (mut server, address) = start_into(writer);
+    let mut lines = BufReader::new(reader).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("listening on "));
+    // More than a pipe holds, and than waits to be written.
+    converse(&address, 200).await;
+    testing::kill(server.id().unwrap(), testing::Signal::TERM);
+    assert!(testing::soon("the end", server.wait()).await.unwrap().success());
+    let printed = lines.filter(|line| line.as_ref().is_ok_and(|line| line.len() > 4000)).count();
+    let mut said = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    let lost = said.lines().find_map(|line| line.strip_prefix("(lines lost on stdout: "));
+    let lost: usize = lost.unwrap().trim_end_matches(')').parse().unwrap();
+    assert_eq!(printed + lost, 400, "{printed} and {lost}");
+}

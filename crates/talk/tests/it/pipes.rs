@@ -219,7 +219,7 @@ async fn a_reader_who_is_slow_loses_nothing() {
     drop(talk.stdin.take());
     let sent = tokio::spawn(async move {
         for n in 0..20_000 {
-            socket.feed(Message::text(format!("{n:1000}"))).await.unwrap();
+            socket.feed(Message::text(format!("{n:3000}"))).await.unwrap();
         }
         socket.flush().await.unwrap();
         while let Some(Ok(_)) = socket.next().await {}
@@ -231,6 +231,133 @@ async fn a_reader_who_is_slow_loses_nothing() {
     let (status, stdout, _) = ended(&output);
     assert_eq!((status, stdout.lines().count()), (Some(0), 20_000));
     soon("the server", sent).await.unwrap();
+}
+
+fn lost_messages(line: &str) -> Option<usize> {
+    line.strip_prefix("messages lost, because nothing read the output: ")?.parse().ok()
+}
+
+#[tokio::test]
+async fn pings_are_answered_while_nobody_reads_stdout() {
+    let (listener, url) = listen().await;
+    let talk = start(&[&url, "--wait", "0"]);
+    let mut socket = accept(&listener).await;
+    let mut sent = 0;
+    // First the messages only wait to be printed, then the queue is full, and then they are lost.
+    for messages in [3000, 60_000, 1000] {
+        for _ in 0..messages {
+            socket.feed(Message::text("x".repeat(1000))).await.unwrap();
+        }
+        sent += messages;
+        socket.send(Message::Ping("still there?".into())).await.unwrap();
+        assert_eq!(next_message(&mut socket).await, Message::Pong("still there?".into()));
+    }
+    let close = async { while let Some(Ok(_)) = socket.next().await {} };
+    let (output, ()) =
+        soon("the end", async { tokio::join!(talk.wait_with_output(), close) }).await;
+    let output = output.unwrap();
+    let (status, stdout, said) = ended(&output);
+    let lost: usize = said.lines().filter_map(lost_messages).sum();
+    assert_eq!((status, stdout.lines().count() + lost), (Some(0), sent), "{lost} of {sent}");
+    assert!(lost > 0);
+}
+
+#[tokio::test]
+async fn an_unread_stdout_does_not_delay_the_end() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url, "--wait", "0"]);
+    let mut socket = accept(&listener).await;
+    for _ in 0..1000 {
+        socket.feed(Message::text("x".repeat(1000))).await.unwrap();
+    }
+    close(&mut socket, 1000, "").await;
+    drop(socket);
+    assert!(soon("the end", talk.wait()).await.unwrap().success());
+    let output = talk.wait_with_output().await.unwrap();
+    let (_, stdout, said) = ended(&output);
+    let lost = said.lines().last().and_then(lost_messages).unwrap();
+    let printed = stdout.lines().filter(|line| line.len() == 1002).count();
+    assert_eq!(printed + lost, 1000, "{lost} are lost");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_is_a_sentence_and_status_1() {
+    let (listener, url) = listen().await;
+    let script = "exec \"$0\" \"$@\" >/dev/full";
+    let server = async {
+        let mut socket = accept(&listener).await;
+        socket.send(Message::text("news")).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let arguments = ["-c", script, crate::EXE, &url];
+    let (output, ()) = tokio::join!(testing::run("sh", &arguments, ""), server);
+    let (status, _, said) = ended(&output);
+    assert!(said.contains("cannot write to stdout (No space left on device"), "{said}");
+    assert_eq!(status, Some(1));
+}
+
+#[tokio::test]
+async fn raw_messages_are_printed_unchanged() {
+    for (delimiter, end) in [("newline", "\n"), ("nul", "\0"), ("none", "")] {
+        let flags = ["--raw", "--delimiter", delimiter];
+        let (output, ()) = converse(&flags, "", async |socket| {
+            for message in ["{\"a\": 1}", "\u{1b}[2J\ntwo"] {
+                socket.send(Message::text(message)).await.unwrap();
+            }
+            socket.send(Message::binary(vec![b'\n', 1, 0x7f])).await.unwrap();
+            close(socket, 1000, "").await;
+        })
+        .await;
+        let lines = format!("{{\"a\": 1}}{end}\u{1b}[2J\ntwo{end}\n\u{1}\u{7f}");
+        assert_eq!(ended(&output), (Some(0), lines.as_str(), "closed by the server: 1000, OK\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_delimiter_ends_each_message() {
+    for (flags, input, expected) in [
+        (&["--delimiter", "nul"][..], "{\n1}\0two\r\n\0", vec!["{\n1}", "two\r\n"]),
+        (&["--delimiter", "none"], "{\n1}\0two\r\n", vec!["{\n1}\0two\r\n"]),
+    ] {
+        let (output, ()) = converse(flags, input, async |socket| {
+            for message in expected {
+                assert_eq!(next_message(socket).await, Message::text(message));
+            }
+            assert!(next_message(socket).await.is_close());
+        })
+        .await;
+        assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_close_frame_can_be_chosen() {
+    let flags = ["--wait", "0", "--close", "4001:see: you"];
+    let (output, last) = converse(&flags, "", async |socket| next_message(socket).await).await;
+    let said = "closed: 4001, private use: see: you\n";
+    assert_eq!(ended(&output), (Some(0), "", said));
+    let frame = CloseFrame { code: 4001.into(), reason: "see: you".into() };
+    assert_eq!(last, Message::Close(Some(frame)));
+
+    for (close, says) in [("1006", "give 1000, 1001, or"), ("x", "give 1000")] {
+        let output = testing::run(crate::EXE, &["ws://localhost", "--close", close], "").await;
+        let (status, _, said) = ended(&output);
+        assert!(said.contains(says), "{said}");
+        assert_eq!(status, Some(2));
+    }
+}
+
+#[tokio::test]
+async fn binary_messages_are_sent() {
+    let (output, ()) = converse(&["--binary"], b"\xff\0\nAda\n", async |socket| {
+        for message in [&b"\xff\0"[..], b"Ada"] {
+            assert_eq!(next_message(socket).await, Message::binary(message));
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    assert_eq!(ended(&output).0, Some(0));
 }
 
 #[tokio::test]

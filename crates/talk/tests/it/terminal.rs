@@ -6,6 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use rustix::termios::LocalModes;
 use testing::soon;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -68,6 +70,39 @@ async fn a_line_can_be_edited_and_called_back() {
     // Ctrl-U deletes the line. An empty line is a message, too.
     terminal.press("away\u{15}\r");
     assert_eq!(next_message(&mut socket).await, Message::text(""));
+}
+
+#[tokio::test]
+async fn the_tab_key_inserts_a_tab() {
+    let (mut terminal, mut socket) = connected(&[]).await;
+    terminal.press("\ta\tb\r");
+    assert_eq!(next_message(&mut socket).await, Message::text("\ta\tb"));
+}
+
+#[tokio::test]
+async fn pasted_text_is_never_dropped() {
+    let (listener, url) = listen().await;
+    let mut terminal = Terminal::start(&[&url, "--reconnect"]);
+    let mut socket = accept(&listener).await;
+    terminal.press("connected\r");
+    assert_eq!(next_message(&mut socket).await, Message::text("connected"));
+    // Until talk connects again, the lines only wait.
+    let address = listener.local_addr().unwrap();
+    drop((socket, listener));
+    let lines: Vec<_> = (0..200).map(|n| format!("{n:200}\t|")).collect();
+    let long = "x".repeat(20_000);
+    let pasted = lines.join("\r") + "\r" + &long + "\r";
+    let (done, paste) = oneshot::channel();
+    std::thread::spawn(move || {
+        terminal.press(&pasted);
+        _ = done.send(terminal);
+    });
+    let _terminal = soon("the paste", paste).await.unwrap();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let mut socket = accept(&listener).await;
+    for line in lines.into_iter().chain([long]) {
+        assert_eq!(next_message(&mut socket).await, Message::text(line));
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::connect::Connect;
 use super::errors;
 use super::url::Target;
 use crate::socket::{CLOSE_TIMEOUT, close_frame, close_frame_for};
-use crate::{Result, Socket};
+use crate::{CloseWith, Result, Socket};
 
 /// Checks whether `url` is the URL of a WebSocket, before you connect.
 ///
@@ -62,8 +62,8 @@ async fn run(
 }
 
 /// Closes `socket`, which was opened for `url`, with the code that fits the result of the
-/// conversation: 1000, or the code for the server's mistake. An error of tungstenite becomes one
-/// sentence.
+/// conversation: 1000, the code of [`CloseWith`], or the code for the server's mistake. An error of
+/// tungstenite becomes one sentence.
 ///
 /// # Errors
 ///
@@ -77,7 +77,10 @@ pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result
             let message = errors::broken(&Target::parse(url)?, &fault);
             (close_frame_for(Err(fault)), Err(message.into()))
         }
-        Err(Err(error)) => (Some(normal()), Err(error)),
+        Err(Err(error)) => {
+            let chosen = error.downcast_ref().map(|CloseWith(frame)| frame.clone());
+            (Some(chosen.unwrap_or_else(normal)), Err(error))
+        }
     };
     let is_lost = frame.is_none();
     // Even if the connection is lost, this reads what the server sent before.

@@ -1,7 +1,8 @@
 //! A line from the user, a text from the server.
 
-use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, stdin, stdout};
 
+use common::write_stdout;
 use tokio::sync::oneshot;
 use tungstenite::Message;
 
@@ -14,40 +15,39 @@ use crate::{Result, Socket};
 ///
 /// One sentence, if the input or the connection ends first.
 pub async fn input(prompt: &str, socket: &mut Socket) -> Result<String> {
-    let mut stdout = std::io::stdout();
-    write!(stdout, "{prompt}").and_then(|()| stdout.flush()).map_err(|error| {
-        format!("cannot write to stdout ({error}); let a program read it, or redirect it to a file")
-    })?;
+    let prompt = prompt.to_owned();
     let (send, line) = oneshot::channel();
     // Not a thread of tokio, which would keep the program from ending while it waits for a line.
     std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
-        _ = send.send(read.map(|bytes| (bytes, line)));
+        _ = send
+            .send(write_stdout(prompt.as_bytes()).map_err(Into::into).and_then(|()| read_line()));
     });
     tokio::select! {
-        line = line => {
-            let (bytes, line) = line?.map_err(|error| match error.kind() {
-                ErrorKind::InvalidData => {
-                    "the input is not UTF-8, which text must be; convert it, for example by iconv"
-                        .to_owned()
-                }
-                _ => format!("cannot read the input ({error}); type it, or pipe it in"),
-            })?;
-            if bytes == 0 {
-                // A person sees the message on a line of its own. A program gets the output as it is.
-                if stdout.is_terminal() {
-                    _ = writeln!(stdout);
-                }
-                return Err("the input ended at the prompt; type a name and press Enter".into());
-            }
-            Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-        }
+        line = line => line?,
         message = socket.recv() => match message? {
             Some(_) => Err("the server sent a message first; is it a hello server?".into()),
             None => Err(closed_early(socket)),
         },
     }
+}
+
+fn read_line() -> Result<String> {
+    let mut line = String::new();
+    let bytes = stdin().lock().read_line(&mut line).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => {
+            "the input is not UTF-8, which text must be; convert it, for example by iconv"
+                .to_owned()
+        }
+        _ => format!("cannot read the input ({error}); type it, or pipe it in"),
+    })?;
+    if bytes == 0 {
+        // A person sees the message on a line of its own. A program gets the output as it is.
+        if stdout().is_terminal() {
+            write_stdout(b"\n")?;
+        }
+        return Err("the input ended at the prompt; type a name and press Enter".into());
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Waits for one text message.
