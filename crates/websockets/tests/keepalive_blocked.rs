@@ -74,6 +74,34 @@ async fn whatever_came_whole_since_the_ping_is_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_is_alive() {
+    for encoded in [false, true] {
+        let (mut server, mut client) = connect();
+        let began = Instant::now();
+        let server = async {
+            for _ in 0..2 {
+                send(&mut server, encoded).await.unwrap();
+            }
+            assert!(began.elapsed() > 100 * SECOND);
+            server
+        };
+        let client = async {
+            // Four parts of each message, of which one alone takes almost a timeout.
+            for _ in 0..8 {
+                sleep(19 * SECOND).await;
+                client.read_exact(&mut [0; 2560]).await.unwrap();
+            }
+            client
+        };
+        // From now on it reads nothing.
+        let (mut server, _client) = tokio::join!(server, client);
+        let stopped = Instant::now();
+        assert!(timed_out(send(&mut server, encoded).await));
+        assert!(stopped.elapsed() <= 60 * SECOND, "{:?}", stopped.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_came_before_the_ping_is_none() {
     for encoded in [false, true] {
         let (mut server, mut client) = connect();

@@ -24,9 +24,10 @@ fn server(network: impl Io, seconds: u64) -> Socket {
     Socket::new(network, &[], Role::Server, options)
 }
 
-/// A network that takes every second write only, and then no more than 50 bytes of it.
+/// A network that takes every second write only, then no more than 50 bytes of it, and in the end
+/// nothing more.
 #[derive(Debug)]
-struct Stutter(DuplexStream, bool);
+struct Stutter(DuplexStream, bool, usize);
 
 impl AsyncRead for Stutter {
     fn poll_read(
@@ -45,10 +46,12 @@ impl AsyncWrite for Stutter {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.1 = !self.1;
-        match self.1 {
-            true => Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(50)]),
-            false => Poll::Pending,
+        let taken = bytes.len().min(50).min(self.2);
+        if !self.1 || taken == 0 {
+            return Poll::Pending;
         }
+        self.2 -= taken;
+        Pin::new(&mut self.0).poll_write(cx, &bytes[..taken])
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -62,7 +65,7 @@ impl AsyncWrite for Stutter {
 async fn the_look_for_a_pong_before_the_verdict_writes_nothing_into_the_middle_of_a_frame() {
     for opcode in [0x89, 0x88] {
         let (here, mut there) = duplex(64 << 10);
-        let mut server = server(Stutter(here, false), 1);
+        let mut server = server(Stutter(here, false, 1000), 1);
         // A ping or a close, which wants an answer, while a frame is half written.
         there.write_all(&[opcode, 0x80, 0, 0, 0, 0]).await.unwrap();
         let mut frames = Frames::default();

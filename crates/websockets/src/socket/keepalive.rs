@@ -201,7 +201,8 @@ impl Keepalive {
     /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
     /// more to read.
     fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        if let Poll::Ready(error) = self.clock.poll_overdue(cx) {
+        let has_progressed = &mut self.websocket.wire.has_progressed;
+        if let Poll::Ready(error) = self.clock.poll_overdue(cx, has_progressed) {
             return Poll::Ready(error);
         }
         if self.clock.is_ping_due() && self.websocket.poll_ready(cx).is_ready() {

@@ -49,10 +49,19 @@ impl PingClock {
         self.interval = Duration::ZERO;
     }
 
-    /// Ready when the pong is overdue, until it arrives.
-    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+    /// Ready when the pong is overdue, until it arrives. A peer that reads slowly may receive the
+    /// ping late. So `has_progressed`, which says that a blocked write went on, starts the time again.
+    pub(super) fn poll_overdue(
+        &mut self,
+        cx: &mut Context<'_>,
+        has_progressed: &mut bool,
+    ) -> Poll<Error> {
         while !self.interval.is_zero() {
             ready!(self.timer.as_mut().poll(cx));
+            if std::mem::take(has_progressed) && self.state != State::Idle {
+                self.restart(self.time_for_pong());
+                continue;
+            }
             if matches!(self.state, State::PingDue | State::PingSent) && !self.timeout.is_zero() {
                 let missed = io::Error::new(ErrorKind::TimedOut, "no pong within ping_timeout");
                 return Poll::Ready(missed.into());

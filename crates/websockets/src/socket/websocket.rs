@@ -65,7 +65,13 @@ impl WebSocket {
             is_blocked: false,
             has_sent_large: false,
             has_ended: false,
-            wire: Wire { stream, incoming, encoded: Bytes::new() },
+            wire: Wire {
+                stream,
+                incoming,
+                encoded: Bytes::new(),
+                is_waiting: false,
+                has_progressed: false,
+            },
         }
     }
 
@@ -163,6 +169,10 @@ pub(super) struct Wire {
     /// The unwritten rest of encoded frames. It is written before anything of tungstenite's, which
     /// would otherwise end up in the middle of a frame.
     pub(super) encoded: Bytes,
+    /// The stream accepted no more bytes.
+    is_waiting: bool,
+    /// The stream accepted bytes again after it had to wait. So the peer has taken some.
+    pub(super) has_progressed: bool,
 }
 
 impl Wire {
@@ -188,7 +198,8 @@ impl Wire {
 
     pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.encoded.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.encoded))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.encoded);
+            let written = ready!(self.note_progress(written))?;
             if written == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
@@ -199,6 +210,12 @@ impl Wire {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn note_progress<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        self.has_progressed |= self.is_waiting && written.is_ready();
+        self.is_waiting = written.is_pending();
+        written
     }
 }
 
@@ -218,7 +235,8 @@ impl Read for PollStream<'_, '_> {
 impl Write for PollStream<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         or_would_block(self.wire.poll_write_encoded(self.cx))?;
-        or_would_block(Pin::new(&mut self.wire.stream).poll_write(self.cx, bytes))
+        let written = Pin::new(&mut self.wire.stream).poll_write(self.cx, bytes);
+        or_would_block(self.wire.note_progress(written))
     }
 
     fn flush(&mut self) -> io::Result<()> {
