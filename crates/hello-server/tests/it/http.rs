@@ -225,3 +225,19 @@ async fn a_target_that_is_too_long_is_414_and_headers_are_431() {
     let fits = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", &long[..7000]);
     assert!(http(server.address, &fits).await.starts_with("HTTP/1.1 404 "));
 }
+
+#[tokio::test]
+async fn a_target_that_is_no_path_is_400() {
+    let server = start(&[]).await;
+    for request in [HANDSHAKE, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        for bad in ["*", "localhost:80", "localhost"] {
+            let answer =
+                http(server.address, &request.replace("GET /", &format!("GET {bad}"))).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{bad}: {answer}");
+            assert!(is_a_sentence(answer.split_once("\r\n\r\n").unwrap().1), "{answer}");
+        }
+    }
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(HANDSHAKE.replace("GET /", "GET http://localhost/chat")).await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+}

@@ -20,18 +20,14 @@ pub(super) async fn answer(
     server: &Server,
     rejection: Option<Rejection>,
 ) -> Response {
-    if !has_one_host(request) {
-        return respond(StatusCode::BAD_REQUEST, "A request must have exactly one Host header.");
+    if let Some(response) = malformed(request) {
+        return response;
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let text = "This server answers only GET and HEAD.";
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, text);
         set(&mut response, header::ALLOW, "GET, HEAD");
         return response;
-    }
-    if !is_path(request.uri()) {
-        let text = "The request target must be a path, for example /.";
-        return respond(StatusCode::BAD_REQUEST, text);
     }
     if lists(request.headers(), header::UPGRADE, "websocket") {
         return upgrade(request, server, rejection).await;
@@ -103,6 +99,19 @@ const HANDSHAKE_HEADERS: [HeaderName; 7] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+
+/// The response to a request whose `Host` or target is invalid.
+pub(super) fn malformed(request: &Request) -> Option<Response> {
+    let text = match (has_one_host(request), request.method()) {
+        (false, _) => "A request must have exactly one Host header.",
+        // Other methods have other targets, for example `OPTIONS *`.
+        (_, &Method::GET | &Method::HEAD) if !is_path(request.uri()) => {
+            "The request target must be a path, for example /."
+        }
+        _ => return None,
+    };
+    Some(respond(StatusCode::BAD_REQUEST, text))
+}
 
 /// Whether the request has the one `Host` that it must have. HTTP/1.0 did not know it (RFC 9112,
 /// section 3.2).
