@@ -30,7 +30,9 @@ async fn over_max_connections_the_answer_is_503_until_there_is_room() {
     let mut second = Peer::connect(&server.url()).await;
     let answer = http(server.address, HANDSHAKE).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.ends_with("\r\n\r\nToo many connections are open; try again later.\n"));
+    let reason = "Too many connections are open; try again later, or raise --max-connections.";
+    assert!(answer.ends_with(&format!("\r\n\r\n{reason}\n")), "{answer}");
+    server.logged(&format!("WebSocket request rejected: 503 Service Unavailable: {reason}")).await;
     second.send("still here").await;
     assert_eq!(second.text().await, "Hello still here!");
 
@@ -89,10 +91,10 @@ async fn one_address_takes_no_more_than_its_places_whether_it_speaks_or_not() {
     soon("the refusal of a third", refused).await;
     let answer = http(address, HANDSHAKE).await;
     assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
-    assert!(
-        answer.contains("\r\n\r\nToo many connections are open from your address; "),
-        "{answer}"
-    );
+    let reason = "Too many connections are open from your address; close some, or raise \
+                  --max-connections-per-address.";
+    assert!(answer.ends_with(&format!("\r\n\r\n{reason}\n")), "{answer}");
+    server.logged(&format!("WebSocket request rejected: 429 Too Many Requests: {reason}")).await;
     // It is not the server that is full.
     assert!(status(address, HEALTHZ).await.contains(" 200 "));
     assert!(status(address, READYZ).await.contains(" 200 "));

@@ -62,7 +62,10 @@ pub(super) async fn upgrade(
     rejection: Option<Rejection>,
 ) -> Response {
     if let Some(rejection) = rejection {
-        return rejected(rejection);
+        let response = rejected(rejection);
+        let reason = String::from_utf8_lossy(response.body().trim_ascii_end());
+        info!("WebSocket request rejected: {}: {reason}", response.status());
+        return response;
     }
     let mut response = handshake::check(request, &server.origins);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -133,11 +136,14 @@ fn is_path(target: &Uri) -> bool {
 
 fn rejected(rejection: Rejection) -> Response {
     let (status, text) = match rejection {
-        Rejection::Full => (503, "Too many connections are open; try again later."),
+        Rejection::Full => {
+            (503, "Too many connections are open; try again later, or raise --max-connections.")
+        }
         // Not 503: a proxy would consider this server broken and try the next one.
         Rejection::AddressFull => (
             429,
-            "Too many connections are open from your address; close some, or try again later.",
+            "Too many connections are open from your address; close some, or raise \
+             --max-connections-per-address.",
         ),
         Rejection::ShuttingDown => (503, "The server is shutting down; try again later."),
     };
