@@ -155,8 +155,15 @@ async fn the_log_names_the_client_behind_a_trusted_proxy_and_believes_nobody_els
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_named_by_its_address() {
-    let output = testing::run(EXE, &["--trusted-proxy", "proxy.example"], "").await;
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("use an IP address, for example 127.0.0.1 or ::1"), "{stderr}");
+async fn a_trusted_proxy_is_an_address_or_a_network() {
+    for wrong in ["proxy.example", "10.0.0.0/33", "10.0.0.0/"] {
+        let output = testing::run(EXE, &["--trusted-proxy", wrong], "").await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("use an IP address or a network, for example 127"), "{stderr}");
+    }
+    let server = start(&["--trusted-proxy", "127.0.0.0/8", "--trusted-proxy", "::1"]).await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(forwarded("192.0.2.8")).await;
+    raw.frame(0xc1, "a").await;
+    server.logged("connection{peer=192.0.2.8:0}: closed with 1002").await;
 }

@@ -15,7 +15,7 @@ use tungstenite::protocol::Role;
 
 use super::answer::answer;
 use super::forwarded;
-use super::http::{TLS_REQUIRED, read_request, write_response};
+use super::http::{PROXY_PROTOCOL, TLS_REQUIRED, is_proxy_protocol, read_request, write_response};
 use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
@@ -135,19 +135,22 @@ async fn request(
 /// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
 /// no response is possible.
 async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<Stream>> {
-    let mut first = [0];
+    let mut first = [0; 12];
     if stream.peek(&mut first).await? == 0 {
         return Ok(None);
     }
     // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
-    match (running.server.is_tls(), first == [22]) {
+    match (running.server.is_tls(), first.starts_with(&[22])) {
         (false, false) => Ok(Some(Either::Left(stream))),
         (false, true) => {
             info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
             Ok(None)
         }
         (true, false) => {
-            info!("plain HTTP on the TLS port: use wss:// and https://");
+            match is_proxy_protocol(&first) {
+                true => info!("{PROXY_PROTOCOL}"),
+                false => info!("plain HTTP on the TLS port: use wss:// and https://"),
+            }
             Ok(Some(Either::Left(stream)))
         }
         (true, true) => Ok(encrypt(running, stream).await),

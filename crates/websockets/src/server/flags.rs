@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use ipnet::IpNet;
 
 use super::origin;
 use crate::socket::{LONGEST, Options};
@@ -55,9 +56,9 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_connections_per_address: usize,
 
-    /// Trust X-Forwarded-For from this proxy; may be repeated [default: none]
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    pub trusted_proxy: Vec<IpAddr>,
+    /// Trust X-Forwarded-For from this proxy or network; may be repeated [default: none]
+    #[arg(long, value_name = "ADDRESS", value_parser = network)]
+    pub trusted_proxy: Vec<IpNet>,
 }
 
 impl Default for Flags {
@@ -121,8 +122,11 @@ pub fn parse_with_default_address<P: Parser>(address: &'static str) -> P {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| "use an IP address, for example 127.0.0.1 or ::1".to_owned())
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse().map(|address: IpAddr| address.to_canonical().into());
+    address.or_else(|_| text.parse()).map_err(|_| {
+        "use an IP address or a network, for example 127.0.0.1, ::1 or 10.0.0.0/8".to_owned()
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
