@@ -159,7 +159,8 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
 
 #[cfg(feature = "tls")]
 async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
-    match running.server.tls.as_ref()?.accept(stream).await {
+    let acceptor = running.server.tls.as_ref()?.borrow().clone();
+    match acceptor.accept(stream).await {
         Ok(stream) => Some(crate::socket::boxed(stream)),
         Err(error) => {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
