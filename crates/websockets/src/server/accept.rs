@@ -1,11 +1,11 @@
 //! Accepts a connection: TLS, the HTTP request, and the socket that they become.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -20,7 +20,7 @@ use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
 use crate::Socket;
-use crate::socket::{LONGEST, Stream, shutdown_and_drain};
+use crate::socket::{Io, LONGEST, Stream, shutdown_and_drain};
 
 /// A connection that is a WebSocket now.
 pub(super) struct Accepted {
@@ -35,8 +35,8 @@ pub(super) struct Accepted {
 /// WebSocket and has ended.
 pub(super) async fn accept(
     running: Arc<Running>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     permit: Permit,
     rejection: Option<Rejection>,
 ) -> Option<Accepted> {
@@ -45,7 +45,12 @@ pub(super) async fn accept(
     // Everything that a handshake needs is allocated when there is something to read. Then the
     // handshake usually completes before another connection is polled, so ten thousand that arrive
     // at the same time leave no holes in memory between the allocations that remain.
-    if timeout_at(deadline, stream.readable()).await.is_ok() {
+    let readable = match &stream {
+        Either::Left(stream) => Either::Left(stream.readable()),
+        // A Unix socket has few clients at the same time, for example a proxy.
+        Either::Right(_) => Either::Right(ready(Ok(()))),
+    };
+    if timeout_at(deadline, readable).await.is_ok() {
         let handshake = handshake(&running, stream, peer, permit, rejection, deadline);
         return Box::pin(handshake).await;
     }
@@ -55,8 +60,8 @@ pub(super) async fn accept(
 
 async fn handshake(
     running: &Running,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     mut permit: Permit,
     rejection: Option<Rejection>,
     deadline: Instant,
@@ -76,8 +81,7 @@ async fn handshake(
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some((stream, Some((request, unread)))))) => {
             let options = running.server.flags.options();
-            let is_known =
-                matches!(stream, Either::Left(_)) && request.remote_address() == Some(peer);
+            let is_known = matches!(stream, Either::Left(_)) && request.remote_address() == peer;
             let client = request.remote_address().filter(|_| !is_known);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
@@ -100,7 +104,7 @@ async fn handshake(
 async fn request(
     running: &Running,
     stream: &mut Stream,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     permit: &mut Permit,
     rejection: Option<Rejection>,
     notice: &mut Option<TaskTrackerToken>,
@@ -113,19 +117,23 @@ async fn request(
         }
         Some(Ok(received)) => received,
     };
-    let client = forwarded::client(peer, head.headers(), running.limits.trusted_proxies());
+    let trusted = running.limits.trusted_proxies();
+    let client = peer.map(|peer| forwarded::client(peer, head.headers(), trusted));
     let rejection = match client == peer {
         true => rejection,
-        false => rejection.or(permit.reassign_to(client.ip())),
+        false => rejection.or(client.and_then(|client| permit.reassign_to(client.ip()))),
     };
     let (token, rejection) = running.admit(rejection);
     *notice = Some(token);
-    let mut request = Request::new(head, Some(client));
+    let mut request = Request::new(head, client);
     let answer = answer(&mut request, &running.server, rejection);
     let response = match client == peer {
         true => answer.await,
         // The log lines are about the client, not about the proxy.
-        false => answer.instrument(info_span!(parent: None, "connection", peer = %client)).await,
+        false => {
+            let span = info_span!(parent: None, "connection", peer = client.map(display));
+            answer.instrument(span).await
+        }
     };
     let is_websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     write_response(stream, response, request.method() == Method::HEAD).await?;
@@ -134,7 +142,15 @@ async fn request(
 
 /// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
 /// no response is possible.
-async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<Stream>> {
+async fn detect_tls(running: &Running, stream: Stream) -> io::Result<Option<Stream>> {
+    let stream = match stream {
+        Either::Left(stream) => stream,
+        // One cannot look at the bytes of a Unix socket without taking them.
+        Either::Right(stream) if running.server.is_tls() => {
+            return Ok(encrypt(running, stream).await);
+        }
+        unix => return Ok(Some(unix)),
+    };
     let mut first = [0; 12];
     if stream.peek(&mut first).await? == 0 {
         return Ok(None);
@@ -158,7 +174,7 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
 }
 
 #[cfg(feature = "tls")]
-async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
+async fn encrypt(running: &Running, stream: impl Io) -> Option<Stream> {
     let acceptor = running.server.tls.as_ref()?.borrow().clone();
     match acceptor.accept(stream).await {
         Ok(stream) => Some(crate::socket::boxed(stream)),
@@ -170,6 +186,6 @@ async fn encrypt(running: &Running, stream: TcpStream) -> Option<Stream> {
 }
 
 #[cfg(not(feature = "tls"))]
-async fn encrypt(_: &Running, _: TcpStream) -> Option<Stream> {
+async fn encrypt(_: &Running, _: impl Io) -> Option<Stream> {
     None
 }

@@ -20,7 +20,7 @@ const LARGEST: usize = 1 << 30;
 /// compiles when a flag is added.
 #[derive(Clone, Debug, Parser, PartialEq)]
 pub struct Flags {
-    /// Where to listen, as HOST:PORT; port 0 picks a free one
+    /// Where to listen, as HOST:PORT or unix:PATH; port 0 picks a free one
     pub address: String,
 
     /// Seconds that a client has for TLS and the opening handshake
@@ -74,9 +74,10 @@ impl Flags {
         parse_with_default_address(address)
     }
 
-    /// The host of `address`, without the port.
+    /// The host of `address`, without the port. It is empty if the address is a Unix socket.
     pub fn host(&self) -> &str {
-        self.address.rsplit_once(':').map_or("", |(host, _port)| host)
+        let tcp = Some(&self.address).filter(|address| !address.starts_with("unix:"));
+        tcp.and_then(|address| address.rsplit_once(':')).map_or("", |(host, _port)| host)
     }
 
     /// The settings of each socket.

@@ -16,6 +16,7 @@
 //! | `handler` | what a handler is |
 //! | `bridge` | feature `hyper`: WebSockets on a port of axum or hyper |
 //! | [`listen`] | every address of a host name |
+//! | `listener` | a TCP or a Unix socket that accepts connections |
 //! | [`flags`] | the servers' command line |
 //! | `signals` | when to stop |
 //!
@@ -67,6 +68,7 @@ mod handshake;
 mod http;
 mod limits;
 pub mod listen;
+mod listener;
 mod origin;
 mod request;
 mod running;
