@@ -140,7 +140,7 @@ mod unix {
             assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
         }
         assert_eq!(server.line().await.unwrap(), "< Ada");
-        fails(&address(&path), "is in use; stop the other program, or use another path").await;
+        fails(&address(&path), "; use another path, or stop its server").await;
         server.terminate();
         assert!(server.exit().await.success());
         assert!(!path.exists());
@@ -150,9 +150,9 @@ mod unix {
     async fn a_file_that_is_no_socket_is_kept() {
         let path = path("file");
         std::fs::write(&path, "text").unwrap();
-        fails(&address(&path), "is in use; stop the other program, or use another path").await;
+        fails(&address(&path), "; use another path, or stop its server").await;
         assert_eq!(std::fs::read(&path).unwrap(), b"text");
-        fails(&address(&path.join("below")), "; can you write to its folder?").await;
+        fails(&address(&path.join("below")), "; use another path").await;
         fails("unix:", "is not HOST:PORT or unix:PATH").await;
         std::fs::remove_file(&path).unwrap();
     }

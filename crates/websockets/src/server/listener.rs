@@ -60,11 +60,8 @@ impl Listener {
     pub(super) async fn bind(address: &str) -> Result<Vec<Self>> {
         #[cfg(unix)]
         if let Some(path) = address.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            let listener = bind_unix(path).await.map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => format!(
-                    "the address {address} is in use; stop the other program, or use another path"
-                ),
-                _ => format!("cannot listen on {address}: {error}; can you write to its folder?"),
+            let listener = bind_unix(path).await.map_err(|error| {
+                format!("cannot listen on {address}: {error}; use another path, or stop its server")
             })?;
             return Ok(vec![Self::Unix(listener, Some(path.into()))]);
         }
