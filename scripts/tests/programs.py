@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30  # seconds for any one thing: far longer than it takes on a loaded machine
+# Seconds for any one thing: far longer than it takes, and longer still on a busy machine.
+PATIENCE = 30 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 # Loopback needs no proxy, and no Python here is to leave compiled files in the source tree.
 ENVIRONMENT = {

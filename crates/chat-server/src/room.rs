@@ -61,7 +61,11 @@ impl ClientMessage {
     ///
     /// An error message for the sender. It repeats no part of the input.
     pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
-        let message = serde_json::from_slice(json).ok().filter(|Self { id, text }| {
+        // serde_json would read a struct from an array too, and it does not check the bytes of a
+        // field that it ignores.
+        let json = str::from_utf8(json).ok().filter(|json| json.trim_start().starts_with('{'));
+        let message = json.and_then(|json| serde_json::from_str(json).ok());
+        let message = message.filter(|Self { id, text }| {
             let is_blank = text.trim().is_empty();
             let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank;
             (1..=MAX_ID_BYTES).contains(&id.len()) && is_text
@@ -139,5 +143,76 @@ impl State for Room {
         if std::mem::take(&mut self.presence_changed) {
             to_all.push(self.presence());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use testing::property::{check, mutate, text};
+
+    use super::*;
+
+    /// What JSON is made of.
+    const JSON: [&str; 14] = [
+        "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u00e9", "null", "id", "text", "\u{3000}", " ",
+    ];
+
+    /// The id and the text of a message that the protocol allows.
+    fn expected(json: &[u8]) -> Option<(String, String)> {
+        let message: Value = serde_json::from_slice(json).ok()?;
+        let field = |name| message.as_object()?.get(name)?.as_str().map(str::to_owned);
+        let (id, text) = (field("id")?, field("text")?);
+        let is_text = (1..=1000).contains(&text.chars().count()) && !text.trim().is_empty();
+        ((1..=32).contains(&id.len()) && is_text).then_some((id, text))
+    }
+
+    #[test]
+    fn any_json_is_a_message_or_an_error() {
+        check(2000, |input| {
+            let (id, mut said) = (text(input, &JSON, 12)?, text(input, &JSON, 12)?);
+            if input.ratio(1, 4)? {
+                said = said.repeat(input.int_in_range(0..=100)?);
+            }
+            let more = text(input, &JSON, 2)?;
+            let message = match input.int_in_range(0..=3)? {
+                0 => json!([id, said]),
+                _ => json!({ "id": id, "text": said, more: [1, null] }),
+            };
+            let mut json = message.to_string().into_bytes();
+            if input.arbitrary()? {
+                mutate(input, &mut json)?;
+            }
+            let shown = String::from_utf8_lossy(&json);
+            match ClientMessage::from_json(&json) {
+                Ok(message) => {
+                    assert_eq!(Some((message.id, message.text)), expected(&json), "{shown}")
+                }
+                Err(error) => {
+                    assert_eq!(error, BAD_MESSAGE);
+                    // A field that is there twice is the one exception.
+                    let is_twice = [r#""id""#, r#""text""#]
+                        .iter()
+                        .any(|field| shown.matches(field).count() > 1);
+                    assert!(expected(&json).is_none() || is_twice, "{shown}");
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_event_keeps_what_it_was_given() {
+        check(500, |input| {
+            let (name, id, text) =
+                (text(input, &JSON, 8)?, text(input, &JSON, 8)?, text(input, &JSON, 20)?);
+            let number = input.arbitrary()?;
+            let event = Event::Message { number, name: &name, id: &id, text: &text };
+            let read: Value =
+                serde_json::from_str(Message::from(event).to_text().unwrap()).unwrap();
+            let right = json!({ "type": "message", "number": number, "name": name, "id": id, "text": text });
+            assert_eq!(read, right);
+            Ok(())
+        });
     }
 }

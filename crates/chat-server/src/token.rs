@@ -105,3 +105,78 @@ impl Key {
         (!token.remaining().is_zero()).then_some(token)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testing::property::{check, mutate, text};
+    use websockets::tungstenite::http;
+
+    use super::*;
+
+    fn request(name: header::HeaderName, value: &[u8]) -> Option<Request> {
+        let value = HeaderValue::from_bytes(value).ok()?;
+        let head = http::Request::get("/rooms/lobby").header(name, value).body(()).ok()?;
+        Some(Request::new(head, None))
+    }
+
+    #[test]
+    fn only_an_unchanged_token_is_valid() {
+        let key = Key(Hmac::new_from_slice(&[7; 32]).unwrap());
+        let other_key = Key(Hmac::new_from_slice(&[8; 32]).unwrap());
+        // The years 2001 and 2100. The time of the test would make other tokens in each run.
+        let (past, future) = (1_000_000_000, 4_102_444_800);
+        check(1000, |input| {
+            let name = text(input, &["\"", ";", " ", ".", "é", "\u{1b}"], 10)?;
+            let (room, expires) = (text(input, &["lobby", "-"], 3)?, future);
+            let token = Token { room: room.clone(), name: name.clone(), expires };
+            let signed = key.sign(&token).unwrap();
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            assert!(signed.chars().all(is_plain), "{signed}");
+
+            let (header, before, after) = input.choose(&[
+                (header::AUTHORIZATION, "Bearer ", ""),
+                (header::COOKIE, "chat=", ""),
+                (header::COOKIE, "a=b; chat=", " ; chat=other"),
+            ])?;
+            let with = |key: &Key, token: &[u8]| {
+                let value = [before.as_bytes(), token, after.as_bytes()].concat();
+                key.verify(&request(header.clone(), &value)?)
+            };
+            let verified = with(&key, signed.as_bytes()).unwrap();
+            assert_eq!((verified.room, verified.name, verified.expires), (room, name, expires));
+            assert!(with(&other_key, signed.as_bytes()).is_none());
+
+            let expired = key.sign(&Token { expires: input.int_in_range(0..=past)?, ..token });
+            assert!(with(&key, expired.unwrap().as_bytes()).is_none());
+
+            let mut changed = signed.clone().into_bytes();
+            mutate(input, &mut changed)?;
+            // A semicolon ends a cookie, and blanks around the value do not count.
+            let sent = changed.split(|byte| *byte == b';').next().unwrap_or_default();
+            if sent.trim_ascii() != signed.as_bytes() {
+                assert!(
+                    with(&key, &changed).is_none(),
+                    "{signed} {}",
+                    String::from_utf8_lossy(&changed)
+                );
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_header_without_a_signature_is_invalid() {
+        let key = Key(Hmac::new_from_slice(&[7; 32]).unwrap());
+        check(1000, |input| {
+            let parts = ["chat=", "Bearer ", ";", " ", ".", "e30", "=", "\u{e9}"];
+            let mut value = text(input, &parts, 20)?.into_bytes();
+            mutate(input, &mut value)?;
+            for header in [header::COOKIE, header::AUTHORIZATION] {
+                if let Some(request) = request(header, &value) {
+                    assert!(key.verify(&request).is_none());
+                }
+            }
+            Ok(())
+        });
+    }
+}

@@ -65,7 +65,9 @@ impl Action {
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err("an event is a JSON object, for example {\"action\":\"plus\"}".into());
         }
-        let request: Request<'_> = serde_json::from_slice(json).map_err(|error| {
+        // serde_json does not check the bytes of a field that it ignores.
+        let json = str::from_utf8(json).map_err(|error| format!("not JSON: {error}"))?;
+        let request: Request<'_> = serde_json::from_str(json).map_err(|error| {
             // serde_json tells where JSON ends to be JSON, but quotes a value of a wrong type.
             if error.is_data() {
                 "an event has one action, and it must be a string".to_owned()
@@ -78,5 +80,83 @@ impl Action {
             "minus" => Ok(Self::Minus),
             _ => Err("unknown action; there are plus and minus".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use testing::property::{check, mutate, text};
+
+    use super::*;
+
+    /// What JSON is made of.
+    const JSON: [&str; 15] = [
+        "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u00e9", "null", "-1", "1e9", "action", "plus",
+        " ",
+    ];
+
+    #[test]
+    fn every_event_is_read_as_it_was_written() {
+        check(1000, |input| {
+            let event = match input.int_in_range(0..=2)? {
+                0 => Event::Users { count: input.arbitrary()? },
+                1 => Event::State { value: input.arbitrary()? },
+                _ => Event::Error { message: text(input, &JSON, 20)? },
+            };
+            let json = event.to_json();
+            assert!(json.starts_with("{\"type\":\""), "{json}");
+            assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_json_is_an_action_or_an_error() {
+        check(4000, |input| {
+            let action = *input.choose(&[
+                r#""plus""#,
+                r#""minus""#,
+                r#""\u0070lus""#,
+                r#""Plus""#,
+                r#""s3cr3t""#,
+                r#"["s3cr3t"]"#,
+                "8243921",
+            ])?;
+            let other = Value::String(text(input, &JSON, 3)?);
+            let mut json = match input.ratio(1, 8)? {
+                true => format!("[{action}]"),
+                false => format!("{{\"action\":{action},\"x\":{other}}}"),
+            }
+            .into_bytes();
+            if input.arbitrary()? {
+                mutate(input, &mut json)?;
+            } else if input.arbitrary()? {
+                json = text(input, &JSON, 20)?.into();
+            }
+            let read = Action::from_json(&json);
+
+            // An object with one action counts, and nothing else does.
+            let object = serde_json::from_slice::<Value>(&json).ok();
+            let object = object.as_ref().and_then(Value::as_object);
+            let right = object.and_then(|object| object.get("action")).and_then(Value::as_str);
+            let shown = String::from_utf8_lossy(&json);
+            match read {
+                Ok(Action::Plus) => assert_eq!(right, Some("plus"), "{shown}"),
+                Ok(Action::Minus) => assert_eq!(right, Some("minus"), "{shown}"),
+                Err(message) => {
+                    let is_twice = message == "an event has one action, and it must be a string";
+                    let is_action = matches!(right, Some("plus" | "minus"));
+                    assert!(!is_action || is_twice, "{shown}: {message}");
+                    // One line that repeats nothing of the input.
+                    assert!(message.is_ascii() && !message.contains(|c: char| c.is_control()));
+                    assert!(
+                        !message.contains("s3cr3t") && !message.contains("8243921"),
+                        "{message}"
+                    );
+                }
+            }
+            Ok(())
+        });
     }
 }

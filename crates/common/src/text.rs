@@ -60,7 +60,89 @@ impl Display for Escaped<'_> {
 }
 
 /// Line separators, and the marks that make a terminal show text in another order than it has
-/// (the "Trojan Source" characters, Unicode Standard Annex #9).
+/// (`Bidi_Control` of the Unicode Standard, Annex #9).
 fn reorders(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use testing::property::{check, text};
+
+    use super::*;
+
+    /// What a terminal obeys, and what looks like an escape already.
+    const SPECIAL: [&str; 20] = [
+        "\u{1b}[2J",
+        "\n",
+        "\r",
+        "\t",
+        "\0",
+        "\u{7f}",
+        "\u{9b}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{2069}",
+        "\u{200e}",
+        "\u{200f}",
+        "\u{61c}",
+        "\\",
+        "\\n",
+        "\\u{1b}",
+        "🦀",
+        "שלום",
+    ];
+
+    /// The characters that reorder text (Bidi_Control of the Unicode Standard).
+    fn is_bidirectional(c: char) -> bool {
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    }
+
+    #[test]
+    fn printable_text_cannot_control_a_terminal() {
+        check(2000, |input| {
+            let text = text(input, &SPECIAL, 40)?;
+            let shown = escaped(&text).to_string();
+            assert!(!shown.contains(|c: char| c.is_control() || is_bidirectional(c)), "{shown:?}");
+            // Nothing but these characters has changed, and what is printable stays as it is.
+            let again: String = text
+                .chars()
+                .map(|c| {
+                    match c.is_control() || is_bidirectional(c) || "\u{2028}\u{2029}".contains(c) {
+                        true => c.escape_default().to_string(),
+                        false => c.into(),
+                    }
+                })
+                .collect();
+            assert_eq!(shown, again);
+            assert_eq!(escaped(&shown).to_string(), shown);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_its_rest_counted() {
+        check(500, |input| {
+            let part = text(input, &SPECIAL, 20)?;
+            let text = part.repeat(input.int_in_range(0..=500)?);
+            let (whole, cut) = (escaped(&text).to_string(), printable(&text).to_string());
+            match cut.split_once('\u{2026}').filter(|_| whole.len() > MAX_DISPLAYED) {
+                Some((start, note)) => {
+                    assert!(whole.starts_with(start));
+                    assert!(
+                        (MAX_DISPLAYED..MAX_DISPLAYED + 16).contains(&start.len()),
+                        "{}",
+                        start.len()
+                    );
+                    let rest: usize = note[2..].split(' ').next().unwrap().parse().unwrap();
+                    let rest = &text[text.len() - rest..];
+                    assert_eq!(whole, format!("{start}{}", escaped(rest)));
+                }
+                None => assert_eq!(cut, whole),
+            }
+            Ok(())
+        });
+    }
 }

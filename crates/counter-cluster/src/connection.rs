@@ -79,7 +79,8 @@ impl Redis {
         let db = info.redis_settings().db();
         // Version 3 of its protocol carries replies and messages over one connection, in order.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        // With the braces, a Redis cluster keeps all keys on one server, as a script requires.
+        // A script needs all keys on one server. With the braces, a proxy that spreads keys over
+        // several servers keeps them together.
         let prefix = format!("{{{name}}}:");
         Ok(Self {
             client: Client::open(info.set_redis_settings(settings)).map_err(invalid_url)?,
@@ -108,6 +109,12 @@ impl Redis {
             .set_push_sender(on_push);
         let mut commands =
             self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        // A node of a cluster has only some keys, and a sentinel has none.
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut commands).await?;
+        let mode = info.lines().find_map(|line| line.strip_prefix("redis_mode:"));
+        if let Some(mode @ ("cluster" | "sentinel")) = mode {
+            return Err(Failure::wrong_mode(mode));
+        }
         commands.subscribe(&self.channel).await?;
         self.script.load_async(&mut commands).await?;
         Ok(Connection { commands, messages, is_new: true, needs_resync: false })
@@ -174,6 +181,12 @@ impl Failure {
     /// A failure after which a call may or may not have been carried out.
     pub fn outcome_unknown(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), is_error_reply: false }
+    }
+
+    fn wrong_mode(mode: &str) -> Self {
+        let reason =
+            format!("it runs as a {mode}, but only a single Redis or its primary can be used");
+        Self { reason, is_error_reply: true }
     }
 }
 

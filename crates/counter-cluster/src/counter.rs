@@ -91,11 +91,14 @@ impl Counter {
         self.value = update.value;
     }
 
-    /// Notes that Redis cannot be used. All clients receive the error message once.
+    /// Notes that Redis cannot be used. The log has each new reason once, because the first one is
+    /// often only that the connection has ended. All clients receive the error message once.
     pub fn fail(&mut self, reason: &str, to_all: &mut Frames) {
         let outage = format!("cannot use Redis: {reason}");
-        if self.outage.is_none() {
+        if self.outage.as_ref() != Some(&outage) {
             warn!("{outage}");
+        }
+        if self.outage.is_none() {
             to_all.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
         }
         self.outage = Some(outage);

@@ -43,7 +43,7 @@ impl ClusterFlags {
     }
 }
 
-/// Rejects braces, because a Redis cluster chooses the server for a key by the part in braces.
+/// Rejects braces, because the prefix is put in braces.
 fn parse_prefix(name: &str) -> std::result::Result<String, String> {
     match name.is_empty() || name.contains(['{', '}']) {
         true => Err("use a name without braces, for example counter".to_owned()),

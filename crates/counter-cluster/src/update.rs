@@ -54,3 +54,59 @@ impl<'a> Update<'a> {
         if value == self.value { values } else { vec![self.value] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testing::property::{check, mutate};
+
+    use super::*;
+
+    #[test]
+    fn any_update_is_read_or_rejected() {
+        check(2000, |input| {
+            let (seq, value): (u64, i64) = input.arbitrary()?;
+            let count = input.int_in_range(0..=8)?;
+            let steps = (0..count).map(|_| input.choose(&[1, -1]).copied());
+            let steps = steps.collect::<testing::property::Result<Vec<i64>>>()?;
+            let clicks: String =
+                steps.iter().map(|step| if *step > 0 { '+' } else { '-' }).collect();
+            let (here, elsewhere): (usize, usize) = input.arbitrary()?;
+            let json = format!(
+                r#"{{"epoch":"e","seq":{seq},"value":{value},"clicks":"{clicks}","users":{{"a":{here},"b":{elsewhere},"c":{elsewhere}}}}}"#
+            );
+            let update = Update::from_json(json.as_bytes()).unwrap();
+            assert_eq!((update.epoch, update.seq, update.value), ("e", seq, value));
+            assert!(update.lists("a") && !update.lists("d"));
+            assert_eq!(update.users_elsewhere("a"), elsewhere.saturating_mul(2));
+
+            // The clicks lead from one value to the other, or only the last value counts.
+            let before = value.wrapping_sub(steps.iter().sum());
+            let values = update.values_since(before);
+            assert_eq!(values.len(), steps.len());
+            assert!(values.last().is_none_or(|last| *last == value));
+            let ends = [before].into_iter().chain(values.iter().copied());
+            assert!(
+                ends.zip(&values)
+                    .zip(&steps)
+                    .all(|((from, to), step)| from.wrapping_add(*step) == *to)
+            );
+            let other: i64 = input.arbitrary()?;
+            if other != before {
+                assert_eq!(update.values_since(other), [value]);
+            }
+
+            let mut changed = json.into_bytes();
+            mutate(input, &mut changed)?;
+            match Update::from_json(&changed) {
+                Ok(update) => {
+                    let values = update.values_since(other);
+                    assert!(values.last().unwrap_or(&other) == &update.value);
+                    update.users_elsewhere("a");
+                }
+                // It is one line in the log.
+                Err(error) => assert!(!error.contains(char::is_control), "{error:?}"),
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,7 +1,8 @@
 //! What the tests share: [`Program`] starts a real binary and reads what it prints, [`Peer`] is
 //! a well-behaved client, [`Raw`] one that can break every rule.
 //!
-//! Every wait is bounded by [`LIMIT`], so that a test that hangs fails.
+//! Every wait has a limit ([`soon`]), so that a test that hangs fails. A limit is for an idle machine
+//! and becomes longer on a busy one ([`limit`]).
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::{error::Elapsed, timeout};
+
 #[cfg(unix)]
 pub use rustix::process::Signal;
 
@@ -21,6 +24,7 @@ pub use rustix::process::Signal;
 pub mod memory;
 mod peer;
 mod program;
+pub mod property;
 mod raw;
 #[cfg(target_os = "linux")]
 pub mod usage;
@@ -31,8 +35,19 @@ pub use program::kill;
 pub use program::{Program, run};
 pub use raw::{HANDSHAKE, Raw, frame, http};
 
-/// How long any one step may take: far longer than it does on a loaded machine of two cores.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// The limit of any one step on an idle machine. It usually takes far less.
+const STEP: Duration = Duration::from_secs(20);
+
+/// The time that something may take, if it may take `idle` on an idle machine: as many times longer
+/// as there are programs for each core. Only Linux knows that number.
+pub fn limit(idle: Duration) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    // The mean of the last minute, and how many could run at this moment.
+    let mean = load.split(' ').next().and_then(|mean| mean.parse().ok()).unwrap_or(0.0);
+    let now = load.split([' ', '/']).nth(3).and_then(|now| now.parse().ok()).unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    idle.mul_f64((f64::max(mean, now) / cores as f64).max(1.0))
+}
 
 /// What cargo needs in its environment to build a project outside the workspace. It shares what the
 /// workspace's own builds have compiled already: `temporary` is `CARGO_TARGET_TMPDIR`, a folder in
@@ -41,18 +56,20 @@ pub fn outside_build(temporary: &str) -> [(&'static str, String); 3] {
     let target = Path::new(temporary).parent().unwrap_or(Path::new(temporary));
     [
         ("CARGO_BUILD_BUILD_DIR", target.display().to_string()),
-        // As in the workspace, or everything would be compiled again.
-        ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only".to_owned()),
+        // As for dependencies in the workspace, or they would be compiled again.
+        ("CARGO_PROFILE_DEV_DEBUG", "false".to_owned()),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
     ]
 }
 
-/// `future`, or a failed test after [`LIMIT`].
+/// `future`, or a failed test after 20 s, or longer on a busy machine.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited too long for {what}"),
-    }
+    within(future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
+}
+
+/// `future`, or an error after as long as [`soon`] waits.
+pub async fn within<T>(future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    timeout(limit(STEP), future).await
 }
 
 /// A port of 127.0.0.1 that stays free, for whom cannot be told to take any, or comes back to the

@@ -106,7 +106,7 @@ impl Program {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(crate::LIMIT, seen).await.is_err() {
+        if crate::within(seen).await.is_err() {
             panic!("{text:?} is not in the log: {}", self.log());
         }
     }

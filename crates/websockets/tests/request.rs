@@ -5,8 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use testing::property::{check, mutate, pieces};
 use testing::{HANDSHAKE, Raw, http};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::time::sleep;
 use tungstenite::http::{HeaderMap, HeaderValue, StatusCode, header};
 use websockets::{Flags, Request, Response, Result, Server, Socket, respond, with};
@@ -279,4 +282,43 @@ async fn process_request_cannot_break_the_handshake() {
         let answer = http(address, request).await;
         assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     }
+}
+
+#[test]
+fn any_request_gets_a_response_and_the_end() {
+    let runtime = Runtime::new().unwrap();
+    let address = runtime.block_on(serve(|server| server.page("page")));
+    check(150, |input| {
+        let mut request = match input.arbitrary()? {
+            true => handshake("/rooms/tea?since=7", "Cookie: a=b\r\n").into_bytes(),
+            false => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        };
+        mutate(input, &mut request)?;
+        let pieces = pieces(input, &request)?;
+        let response = runtime.block_on(async {
+            let mut raw = Raw::connect(address).await;
+            for piece in pieces {
+                // The server may have seen enough.
+                if raw.stream.write_all(piece).await.is_err() {
+                    break;
+                }
+            }
+            raw.half_close().await;
+            raw.rest().await
+        });
+        let response = String::from_utf8_lossy(&response);
+        let request = String::from_utf8_lossy(&request);
+        match response.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..4)) {
+            Some("101 " | "200 " | "400 " | "404 " | "405 " | "426 " | "505 ") => {}
+            // The client disconnected in the middle of the head. A first byte of 22 is TLS.
+            None => {
+                let head = request.trim_start_matches(['\r', '\n']);
+                let is_tls = request.starts_with('\u{16}');
+                let has_ended = head.contains("\n\r\n") || head.contains("\n\n");
+                assert!(response.is_empty() && (is_tls || !has_ended), "{request:?}: {response}");
+            }
+            Some(_) => panic!("{request:?}: {response}"),
+        }
+        Ok(())
+    });
 }

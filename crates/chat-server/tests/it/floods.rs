@@ -69,6 +69,7 @@ async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connecti
         "{}".to_owned(),
         r#"{"action":"Forged!"}"#.to_owned(),
         r#"{"id":1,"text":"Forged!"}"#.to_owned(),
+        r#"["1","Forged!"]"#.to_owned(),
         r#"{"id":"1","text":"Forged!"} Forged!"#.to_owned(),
         "[".repeat(10_000),
         post("1", ""),

@@ -76,7 +76,8 @@ impl RedisServer {
 
     async fn try_command<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let client = Client::open(self.url())?;
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(testing::LIMIT));
+        let config = redis::AsyncConnectionConfig::new()
+            .set_response_timeout(Some(testing::limit(Duration::from_secs(20))));
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let (name, arguments) = command.split_first().unwrap();
         redis::cmd(name).arg(arguments).query_async(&mut connection).await
@@ -140,6 +141,8 @@ impl Drop for RedisServer {
 fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
     let program = program();
     let child = Command::new(&program)
+        // A file with a configuration has to come first.
+        .args(flags)
         .args([
             "--port",
             &port.to_string(),
@@ -150,7 +153,6 @@ fn spawn(folder: &Path, port: u16, flags: &[String]) -> Child {
         ])
         .arg("--dir")
         .arg(folder)
-        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

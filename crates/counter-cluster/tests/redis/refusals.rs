@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use testing::{Signal, http, run};
@@ -114,4 +115,37 @@ async fn a_redis_that_becomes_a_replica_refuses_clicks_until_it_is_a_master_agai
         client.wait_for_value(4).await;
         assert_eq!(client.received().count("may or may not"), 0);
     }
+}
+
+#[tokio::test]
+async fn a_redis_cluster_and_a_sentinel_are_rejected() {
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sentinel.conf");
+    std::fs::write(&config, "").unwrap();
+    for flags in [&["--cluster-enabled", "yes"][..], &[config.to_str().unwrap(), "--sentinel"]] {
+        let redis = RedisServer::start_with(flags).await;
+        let output = run(EXE, &["127.0.0.1:0", "--redis", &redis.url()], "").await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("only a single Redis or its primary can be used"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn each_new_reason_is_logged_once() {
+    let redis = RedisServer::start().await;
+    let ([a, _b], [mut one, _two]) = two_servers_at(&redis, 3).await;
+    // A new password, and the end of the connections that were opened without it.
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for command in ["CONFIG SET requirepass secret", "CLIENT KILL TYPE pubsub"] {
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        words.for_each(|word| _ = command.arg(word));
+        command.exec_async(&mut connection).await.unwrap();
+    }
+    one.wait_for_error("out of date").await;
+    a.logged("cannot use Redis: NOAUTH").await;
+    while !http(a.address, READYZ).await.contains("NOAUTH") {}
+    assert_eq!(a.log().matches("NOAUTH").count(), 1, "{}", a.log());
 }

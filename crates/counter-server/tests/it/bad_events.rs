@@ -59,8 +59,10 @@ async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
         assert_eq!(members.len(), 2, "{told}");
         assert!(!members["message"].as_str().unwrap().is_empty());
     }
-    peer.send(Message::binary(vec![0xff, 0xfe, 0x00])).await;
-    assert_eq!(event(&mut peer).await["type"], "error");
+    for bytes in [&b"\xff\xfe\0"[..], b"{\"action\":\"plus\",\"x\":\"\xff\"}"] {
+        peer.send(Message::binary(bytes)).await;
+        assert_eq!(event(&mut peer).await["type"], "error");
+    }
 
     // Nothing was counted, and the observer heard nothing of it.
     peer.send(json!({"action": "plus"}).to_string()).await;
@@ -117,5 +119,6 @@ async fn the_error_does_not_repeat_what_the_client_sent() {
     server.logged("unknown action").await;
     server.logged("must be a string").await;
     assert!(!server.log().contains("script"));
-    assert!(!server.log().contains("3921"));
+    // The end of these numbers may be in the time of a line.
+    assert!(!server.log().contains("8243921") && !server.log().contains("824.3921"));
 }

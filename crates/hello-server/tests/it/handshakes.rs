@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use testing::{HANDSHAKE, Peer, Program, Raw, frame, http};
+use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, limit};
 
 use crate::start;
 
@@ -10,7 +10,7 @@ async fn greets(server: &Program) {
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("Ada").await;
     assert_eq!(peer.text().await, "Hello Ada!");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < limit(Duration::from_secs(5)), "{:?}", began.elapsed());
 }
 
 /// Opens 200 connections and runs `visit` on each at once, with a healthy client in between.
@@ -63,7 +63,7 @@ async fn two_hundred_that_say_nothing_or_little_are_let_go_in_time_and_cost_litt
             raw.rest().await
         };
         assert_eq!(held.await, b"");
-        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert!(began.elapsed() < limit(Duration::from_secs(6)), "{:?}", began.elapsed());
     };
     let cost_of_little = cost(&server, trickle).await;
     eprintln!("silent: {cost_of_silence} KiB, a byte at a time: {cost_of_little} KiB");
@@ -117,7 +117,11 @@ async fn what_is_no_request_is_answered_at_once() {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer:?}");
         assert!(answer.ends_with(".\n"), "{shown:?}: {answer:?}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{shown:?}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < limit(Duration::from_secs(5)),
+            "{shown:?}: {:?}",
+            began.elapsed()
+        );
     }
     greets(&server).await;
 }
@@ -145,7 +149,7 @@ async fn a_request_that_is_half_closed_anywhere_ends_at_once_and_a_whole_one_is_
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
         assert!(answer.trim_end().ends_with(['>', '.']), "{answer:?}");
     }
-    assert!(began.elapsed() < Duration::from_secs(8), "open_timeout is 10 s");
+    assert!(began.elapsed() < limit(Duration::from_secs(8)), "open_timeout is 10 s");
     greets(&server).await;
     assert_eq!(server.log(), "");
 }
@@ -203,7 +207,7 @@ async fn who_stays_after_an_answer_is_let_go_within_open_timeout_without_a_line_
     let began = Instant::now();
     let next = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     while !http(server.address, next).await.starts_with("HTTP/1.1 200 ") {
-        assert!(began.elapsed() < Duration::from_secs(10), "it is held still");
+        assert!(began.elapsed() < limit(Duration::from_secs(10)), "it is held still");
     }
     assert_eq!(server.log(), "");
     drop(stays);

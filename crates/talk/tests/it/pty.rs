@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
-use testing::{LIMIT, soon};
+use testing::{soon, within};
 use tokio::process::{Child, Command};
 
 use crate::EXE;
@@ -93,7 +93,7 @@ impl Terminal {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(LIMIT, shown).await.is_err() {
+        if within(shown).await.is_err() {
             panic!("the screen does not end with {what}: {:#?}", self.lines());
         }
     }

@@ -13,8 +13,9 @@ use tungstenite::protocol::Role;
 
 use super::handshake::handshake;
 use super::http::read_body;
+use super::proxy::Proxy;
 use super::url::Target;
-use super::{dial, errors, proxy};
+use super::{dial, errors};
 use crate::socket::Stream;
 use crate::{Options, Result, Socket};
 
@@ -116,7 +117,10 @@ impl Connect {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
             let stream = reach(target, peer).await?;
-            let server = crate::socket::remote_address(&stream);
+            let server = match &stream {
+                Either::Left(tcp) => tcp.peer_addr().ok(),
+                Either::Right(_) => None,
+            };
             let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
             return Ok((crate::socket::boxed(encrypted), server));
         }
@@ -137,10 +141,10 @@ async fn reach(target: &Target, peer: &mut String) -> Result<Stream> {
             stream.map_err(|error| errors::no_connection(target, &error))?,
         ));
     }
-    let proxy = proxy::of(target);
-    *peer = proxy.as_ref().map_or(target.to_string(), proxy::name);
+    let proxy = Proxy::of(target);
+    *peer = proxy.as_ref().map_or(target.to_string(), Proxy::name);
     let stream = match proxy {
-        Some(proxy) => proxy::tunnel(target, &proxy).await?,
+        Some(proxy) => proxy.tunnel().await?,
         None => {
             let stream = dial::dial(target.host(), target.port()).await;
             stream.map_err(|error| errors::no_connection(target, &error))?
@@ -157,3 +161,6 @@ fn location(response: &Response) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,20 +70,18 @@ async fn run(
 /// The conversation's error. If that is a lost connection, but the server's close frame had arrived,
 /// the error says how the server closed.
 pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result<()> {
-    let normal = || Some(close_frame(CloseCode::Normal, ""));
+    let normal = || close_frame(CloseCode::Normal, "");
     let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {
-        Ok(()) => (normal(), Ok(())),
+        Ok(()) => (Some(normal()), Ok(())),
         Err(Ok(fault)) => {
             let message = errors::broken(&Target::parse(url)?, &fault);
             (close_frame_for(Err(fault)), Err(message.into()))
         }
-        Err(Err(error)) => (normal(), Err(error)),
+        Err(Err(error)) => (Some(normal()), Err(error)),
     };
     let is_lost = frame.is_none();
     // Even if the connection is lost, this reads what the server sent before.
-    if let Some(frame) = frame.or_else(normal) {
-        socket.connection().close(frame, CLOSE_TIMEOUT).await;
-    }
+    socket.connection().close(frame.unwrap_or_else(normal), CLOSE_TIMEOUT).await;
     match socket.closed() {
         Some(_) if is_lost => Err(errors::closed_early(socket)),
         _ => result,

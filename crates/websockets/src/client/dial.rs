@@ -31,13 +31,12 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, other): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first_is_ipv6);
-    let mut other = other.into_iter();
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
     let mut order = Vec::new();
-    for address in first {
-        order.push(address);
+    while first.len() + other.len() > 0 {
+        order.extend(first.next());
         order.extend(other.next());
     }
-    order.extend(other);
     order
 }
 

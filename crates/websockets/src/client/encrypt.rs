@@ -20,13 +20,11 @@ pub(super) async fn encrypt(
     Ok(encrypted.map_err(|error| sentence(target, &error.to_string()))?)
 }
 
-/// Words, one of which is in what a library says, and the sentence for them.
-type Reason = (&'static [&'static str], &'static str);
-
-/// What the libraries say and what that means; the first that is found counts. native-tls tells
-/// its reasons by text alone: OpenSSL and macOS write English, Windows the user's language with a
-/// code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of winerror.h).
-const REASONS: [Reason; 7] = [
+/// Words that a library may use, and the sentence for them. The first that is found counts.
+/// native-tls tells its reasons by text alone: OpenSSL and macOS write English, Windows the user's
+/// language with a code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of
+/// winerror.h).
+const REASONS: [(&[&str], &str); 7] = [
     (&["not yet valid"], "the certificate of URL is not valid yet; set this machine's clock"),
     (
         &["certificate has expired", "an expired", "-2146762495"],

@@ -13,45 +13,47 @@ use tokio_socks::{Error as SocksError, TargetAddr};
 use tungstenite::http::StatusCode;
 
 use super::dial::dial;
+use super::errors::no_connection;
 use super::http::exchange;
 use super::url::Target;
 use crate::Result;
 
-/// The proxy that the environment names for `target`.
-pub(super) fn of(target: &Target) -> Option<Intercept> {
-    Matcher::from_env().intercept(&target.as_http().parse().ok()?)
-}
-
-/// A connection to `target` by way of `proxy`.
-///
-/// # Errors
-///
-/// A sentence that names the proxy, without its credentials.
-pub(super) async fn tunnel(target: &Target, proxy: &Intercept) -> Result<TcpStream> {
-    let through = Proxy { proxy, target };
-    match proxy.uri().scheme_str() {
-        Some("http") => connect(&through).await,
-        Some("socks5" | "socks5h") => socks5(&through).await,
-        _ => Err(through
-            .fault("is of a kind that is not spoken here", "name one by http:// or socks5h://")),
-    }
-}
-
-/// How error messages name a proxy, without its credentials.
-pub(super) fn name(proxy: &Intercept) -> String {
-    format!("the proxy {}", proxy.uri().to_string().trim_end_matches('/'))
-}
-
-/// What every sentence on a proxy names.
-struct Proxy<'a> {
-    proxy: &'a Intercept,
+/// A proxy that the environment names, and the server that it leads to.
+pub(super) struct Proxy<'a> {
+    proxy: Intercept,
     target: &'a Target,
 }
 
-impl Proxy<'_> {
+impl<'a> Proxy<'a> {
+    /// The proxy that the environment names for `target`.
+    pub(super) fn of(target: &'a Target) -> Option<Self> {
+        let proxy = Matcher::from_env().intercept(&target.as_http().parse().ok()?)?;
+        Some(Self { proxy, target })
+    }
+
+    /// How error messages name it, without its credentials.
+    pub(super) fn name(&self) -> String {
+        format!("the proxy {}", self.proxy.uri().to_string().trim_end_matches('/'))
+    }
+
+    /// A connection to the target by way of the proxy.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the proxy, without its credentials.
+    pub(super) async fn tunnel(&self) -> Result<TcpStream> {
+        match self.proxy.uri().scheme_str() {
+            Some("http") => self.connect().await,
+            Some("socks5" | "socks5h") => self.socks5().await,
+            _ => Err(self.fault(
+                "is of a kind that is not spoken here",
+                "name one by http:// or socks5h://",
+            )),
+        }
+    }
+
     fn fault(&self, what: &str, remedy: &str) -> crate::Error {
-        let Self { proxy, target } = self;
-        let (proxy, host) = (name(proxy), target.host());
+        let (target, proxy, host) = (self.target, self.name(), self.target.host());
         format!(
             "cannot reach {target}: {proxy} {what}; {remedy}, or set NO_PROXY={host} to go without \
              it"
@@ -66,78 +68,152 @@ impl Proxy<'_> {
             self.fault(&format!("cannot be connected to ({error})"), "see that it runs")
         })
     }
-}
 
-async fn connect(through: &Proxy<'_>) -> Result<TcpStream> {
-    let Proxy { proxy, target } = through;
-    // The brackets of IPv6 are part of an authority.
-    let host = target.host();
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let authority = format!("{host}:{}", target.port());
-    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
-    if let Some(login) = proxy.basic_auth() {
-        request += &format!("proxy-authorization: {}\r\n", login.to_str()?);
+    async fn connect(&self) -> Result<TcpStream> {
+        // The brackets of IPv6 are part of an authority.
+        let host = self.target.host();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let authority = format!("{host}:{}", self.target.port());
+        let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
+        if let Some(login) = self.proxy.basic_auth() {
+            request += &format!("proxy-authorization: {}\r\n", login.to_str()?);
+        }
+        request += "\r\n";
+
+        let mut stream = self.dial(80).await?;
+        let exchanged = exchange(&mut stream, request.as_bytes()).await;
+        let (response, unread) = exchanged.map_err(|error| {
+            self.fault(&format!("does not answer as HTTP proxies do ({error})"), "is it one?")
+        })?;
+        match response.status() {
+            // No WebSocket server speaks first, with TLS or without.
+            status if status.is_success() && unread.is_empty() => Ok(stream),
+            status if status.is_success() => {
+                Err(self.fault("sent bytes of its own into the tunnel", "is it an HTTP proxy?"))
+            }
+            // 401 is what tinyproxy answers to a wrong login.
+            status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
+                Err(self.fault(
+                    &format!("wants another login ({})", status.as_u16()),
+                    "give it as in HTTP_PROXY=http://name:password@host:port",
+                ))
+            }
+            status => {
+                let refused = format!("does not connect to {authority} ({status})");
+                Err(self.fault(&refused, "see what it allows"))
+            }
+        }
     }
-    request += "\r\n";
 
-    let mut stream = through.dial(80).await?;
-    let (response, unread) = exchange(&mut stream, request.as_bytes()).await.map_err(|error| {
-        through.fault(&format!("does not answer as HTTP proxies do ({error})"), "is it one?")
-    })?;
-    match response.status() {
-        // No WebSocket server speaks first, with TLS or without.
-        status if status.is_success() && unread.is_empty() => Ok(stream),
-        status if status.is_success() => {
-            Err(through.fault("sent bytes of its own into the tunnel", "is it an HTTP proxy?"))
-        }
-        // 401 is what tinyproxy answers to a wrong login.
-        status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
-            Err(through.fault(
-                &format!("wants another login ({})", status.as_u16()),
-                "give it as in HTTP_PROXY=http://name:password@host:port",
-            ))
-        }
-        status => {
-            let refused = format!("does not connect to {authority} ({status})");
-            Err(through.fault(&refused, "see what it allows"))
+    async fn socks5(&self) -> Result<TcpStream> {
+        let (host, port) = (self.target.host(), self.target.port());
+        let to = match self.proxy.uri().scheme_str() {
+            Some("socks5") => {
+                let addresses = lookup_host((host, port)).await;
+                let mut addresses =
+                    addresses.map_err(|error| no_connection(self.target, &error))?;
+                addresses.next().map(TargetAddr::Ip)
+            }
+            _ => host.parse::<IpAddr>().ok().map(|address| TargetAddr::Ip((address, port).into())),
+        };
+        let to = to.unwrap_or_else(|| TargetAddr::Domain(host.into(), port));
+
+        // RFC 1928's port.
+        let stream = self.dial(1080).await?;
+        let tunnel = match self.proxy.raw_auth() {
+            Some((name, password)) => {
+                Socks5Stream::connect_with_password_and_socket(stream, to, name, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, to).await,
+        };
+        Ok(tunnel.map_err(|error| self.socks5_fault(&error))?.into_inner())
+    }
+
+    fn socks5_fault(&self, error: &SocksError) -> crate::Error {
+        let login = "give its login as in ALL_PROXY=socks5h://name:password@host:port";
+        match error {
+            SocksError::PasswordAuthFailure(_)
+            | SocksError::NoAcceptableAuthMethods
+            | SocksError::InvalidAuthValues(_) => self.fault("wants another login", login),
+            SocksError::InvalidResponseVersion | SocksError::Io(_) => self
+                .fault(&format!("does not answer as SOCKS 5 proxies do ({error})"), "is it one?"),
+            error => self.fault(&format!("did not connect to it ({error})"), "see what it allows"),
         }
     }
 }
 
-async fn socks5(through: &Proxy<'_>) -> Result<TcpStream> {
-    let Proxy { proxy, target } = through;
-    let (host, port) = (target.host(), target.port());
-    let to = match proxy.uri().scheme_str() {
-        Some("socks5") => {
-            let mut addresses = lookup_host((host, port)).await.map_err(|error| {
-                format!("cannot connect to {target}: {error}; is it the right address?")
-            })?;
-            addresses.next().map(TargetAddr::Ip)
-        }
-        _ => host.parse::<IpAddr>().ok().map(|address| TargetAddr::Ip((address, port).into())),
-    };
-    let to = to.unwrap_or_else(|| TargetAddr::Domain(host.into(), port));
+#[cfg(test)]
+mod tests {
+    use testing::property::{check, mutate, pieces};
+    use testing::soon;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime;
+    use tokio::task::yield_now;
+    use tungstenite::http::Uri;
 
-    // RFC 1928's port.
-    let stream = through.dial(1080).await?;
-    let tunnel = match proxy.raw_auth() {
-        Some((name, password)) => {
-            Socks5Stream::connect_with_password_and_socket(stream, to, name, password).await
-        }
-        None => Socks5Stream::connect_with_socket(stream, to).await,
-    };
-    Ok(tunnel.map_err(|error| socks5_fault(through, &error))?.into_inner())
-}
+    use super::*;
 
-fn socks5_fault(through: &Proxy<'_>, error: &SocksError) -> crate::Error {
-    let login = "give its login as in ALL_PROXY=socks5h://name:password@host:port";
-    match error {
-        SocksError::PasswordAuthFailure(_)
-        | SocksError::NoAcceptableAuthMethods
-        | SocksError::InvalidAuthValues(_) => through.fault("wants another login", login),
-        SocksError::InvalidResponseVersion | SocksError::Io(_) => {
-            through.fault(&format!("does not answer as SOCKS 5 proxies do ({error})"), "is it one?")
-        }
-        error => through.fault(&format!("did not connect to it ({error})"), "see what it allows"),
+    #[test]
+    fn any_proxy_gives_a_tunnel_or_an_error() {
+        const HTTP: [&str; 4] = [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 407 Log in\r\nA: b\r\n\r\n",
+            "HTTP/1.0 503 \u{1b}[2J\u{202e}\r\nContent-Length: 2\r\n\r\nno",
+            "\u{1b}[2J",
+        ];
+        const SOCKS: [&[u8]; 3] =
+            [b"\x05\0\x05\0\0\x01\0\0\0\0\0\0", b"\x05\x02", b"\x05\0\x05\x05\0\x03\x02ab\0\0"];
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        check(150, |input| {
+            let (scheme, right) =
+                *input.choose(&[("http", HTTP[0].as_bytes()), ("socks5h", SOCKS[0])])?;
+            let mut answer = match scheme {
+                "http" => input.choose(&HTTP)?.as_bytes().to_vec(),
+                _ => input.choose(&SOCKS)?.to_vec(),
+            };
+            if input.ratio(3, 4)? {
+                mutate(input, &mut answer)?;
+            }
+            let is_right = answer == right;
+            let pieces = pieces(input, &answer)?;
+            let tunnel = runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+                let proxy = Matcher::builder().all(url).build();
+                let proxy = proxy.intercept(&Uri::from_static("http://example.com")).unwrap();
+                let target = Target::parse("ws://example.com").unwrap();
+                let proxy = Proxy { proxy, target: &target };
+                let serve = async {
+                    let mut stream = listener.accept().await.unwrap().0;
+                    stream.set_nodelay(true).unwrap();
+                    let mut request = [0; 3];
+                    stream.read_exact(&mut request).await.unwrap();
+                    for piece in pieces {
+                        if stream.write_all(piece).await.is_err() {
+                            break;
+                        }
+                        yield_now().await;
+                    }
+                    _ = stream.shutdown().await;
+                    stream
+                };
+                soon("the tunnel", async { tokio::join!(proxy.tunnel(), serve).0 }).await
+            });
+            match tunnel {
+                Ok(_) => {
+                    assert!(answer.starts_with(b"HTTP/1.") || answer.starts_with(&[5, 0, 5, 0]))
+                }
+                Err(error) => {
+                    assert!(!is_right, "{error}");
+                    let error = error.to_string();
+                    let wants_login = answer == HTTP[1].as_bytes();
+                    assert!(!wants_login || error.contains("wants another login"), "{error}");
+                    let is_safe = |c: char| !c.is_control() && c != '\u{202e}';
+                    assert!(error.chars().all(is_safe), "{error:?}");
+                }
+            }
+            Ok(())
+        });
     }
 }

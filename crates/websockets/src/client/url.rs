@@ -163,6 +163,8 @@ fn shown(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testing::property::{check, text};
+
     use super::Target;
 
     #[test]
@@ -254,5 +256,57 @@ mod tests {
         assert!(target.join("//other/d").unwrap().authorization().is_none());
         let web = target.join("https://eve:x@site.example/").unwrap_err().to_string();
         assert!(web.contains("redirects to https://site.example, which is no WebSocket"), "{web}");
+    }
+
+    #[test]
+    fn no_output_has_the_password_of_a_url() {
+        const PARTS: [&str; 20] = [
+            "ws://",
+            "WSS://",
+            "http://",
+            "//",
+            "@",
+            ":",
+            "/",
+            "\\",
+            "?",
+            "#",
+            "[",
+            "]",
+            "[::1]",
+            "localhost",
+            ":8765",
+            ":99999",
+            "%00",
+            "\u{202e}",
+            "\u{1b}",
+            "\u{e9}",
+        ];
+        let target = Target::parse("ws://ada:s3cr3t@localhost:1/a/b").unwrap();
+        check(3000, |input| {
+            let scheme = input.choose(&["ws://", "Wss://", "http://", "//", ""])?;
+            // A slash would end the credentials.
+            let user =
+                text(input, &["@", ":", "%", "\u{e9}"], 3)?.replace(['/', '\\', '?', '#'], "");
+            let url = format!("{scheme}{user}:s3cr3t@{}", text(input, &PARTS, 6)?);
+            // Without a scheme it is a path on the same server, which has no credentials.
+            let joined = (!scheme.is_empty()).then(|| target.join(&url));
+            for read in [Some(Target::parse(&url)), joined].into_iter().flatten() {
+                let shown = match &read {
+                    Ok(target) => target.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                assert!(!shown.contains("s3cr3t"), "{shown}");
+                assert!(!shown.contains(char::is_control), "{shown:?}");
+                let Ok(read) = read else { continue };
+                let again = Target::parse(&shown).unwrap();
+                let parts =
+                    |target: &Target| (target.secure(), target.host().to_owned(), target.port());
+                assert_eq!(parts(&again), parts(&read), "{shown}");
+                assert_eq!(again.to_string(), shown);
+                assert!(again.authorization().is_none());
+            }
+            Ok(())
+        });
     }
 }

@@ -197,7 +197,7 @@ impl<S: State> Fanout<S> {
     /// One change is measured at a time. The next measurement starts when every subscriber has
     /// received the change that is being measured. `report` runs under the lock and must not block.
     pub fn measure_delivery(&self, report: impl Fn(Duration) + Send + 'static) {
-        self.shared.lock().delivery.start(Box::new(report));
+        self.shared.lock().delivery.report = Some(Box::new(report));
     }
 
     /// Adds a subscriber, which stays until it is dropped.
@@ -206,10 +206,8 @@ impl<S: State> Fanout<S> {
     /// in it already includes this subscriber.
     pub fn subscribe(self: &Arc<Self>) -> Subscriber<S> {
         let shared = &mut *self.shared.lock();
-        shared.subscribers += 1;
-        self.round.notify_one();
         let position = Position::Joined(shared.rounds);
-        Subscriber::new(Arc::clone(self), position, shared.delivery.number())
+        Subscriber::new(self, shared, position)
     }
 
     /// Adds a subscriber with a greeting of its own instead of the snapshot.
@@ -225,11 +223,8 @@ impl<S: State> Fanout<S> {
         let mut greeting = Frames::default();
         let shared = &mut *self.shared.lock();
         greet(&mut shared.state, &mut greeting);
-        shared.subscribers += 1;
-        self.round.notify_one();
         let position = Position::At(shared.tape.end());
-        let subscriber = Subscriber::new(Arc::clone(self), position, shared.delivery.number());
-        (subscriber, greeting.into_encoded())
+        (Subscriber::new(self, shared, position), greeting.into_encoded())
     }
 }
 
@@ -250,11 +245,8 @@ impl<S: State> Shared<S> {
 
     fn begin_round(&mut self) {
         let subscribers = self.subscribers;
-        let before_round = |state: &mut S, frames: &mut Frames| {
-            state.before_round(subscribers, frames);
-        };
         // A panic must not end the task that wakes everyone. The panic hook has logged it.
-        catch(|| self.append(before_round));
+        catch(|| self.append(|state, frames| state.before_round(subscribers, frames)));
         self.rounds += 1;
     }
 

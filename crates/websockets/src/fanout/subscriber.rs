@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 use tungstenite::{Error, Message};
 
-use super::{Encoded, Fanout, State};
+use super::{Encoded, Fanout, Shared, State};
 use crate::Socket;
 
 /// A subscription to a [`Fanout`]. Dropping it unsubscribes.
@@ -31,8 +31,11 @@ pub(super) enum Position {
 }
 
 impl<S: State> Subscriber<S> {
-    pub(super) fn new(fanout: Arc<Fanout<S>>, position: Position, counted: u32) -> Self {
-        Self { fanout, position, waiting: None, counted }
+    pub(super) fn new(fanout: &Arc<Fanout<S>>, shared: &mut Shared<S>, position: Position) -> Self {
+        shared.subscribers += 1;
+        fanout.round.notify_one();
+        let counted = shared.delivery.number;
+        Self { fanout: Arc::clone(fanout), position, waiting: None, counted }
     }
 
     /// Waits for the client's next message, and sends updates to the client meanwhile, the snapshot
@@ -46,22 +49,14 @@ impl<S: State> Subscriber<S> {
     ///
     /// Those of [`Socket::recv`] and [`Socket::send`].
     pub async fn next(&mut self, socket: &mut Socket) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_next(socket, cx)).await
-    }
-
-    fn poll_next(
-        &mut self,
-        socket: &mut Socket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Message>, Error>> {
-        match ready!(self.poll_exchange(socket, cx)) {
+        match poll_fn(|cx| self.poll_next(socket, cx)).await {
             // At a shutdown nothing more is sent, and this is no fault of the handler.
-            Err(_) if socket.is_shutting_down() => Poll::Ready(Ok(None)),
-            result => Poll::Ready(result),
+            Err(_) if socket.is_shutting_down() => Ok(None),
+            result => result,
         }
     }
 
-    fn poll_exchange(
+    fn poll_next(
         &mut self,
         socket: &mut Socket,
         cx: &mut Context<'_>,
@@ -129,12 +124,10 @@ impl<S: State> Subscriber<S> {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
         let shared = &mut *self.fanout.shared.lock();
-        // A subscriber that asks for more has sent what it received.
-        if let Position::At(cursor) = self.position {
-            shared.delivery.received(cursor, &mut self.counted);
-        }
         let pending = match self.position {
             Position::At(cursor) => {
+                // A subscriber that asks for more has sent what it received.
+                shared.delivery.received(cursor, &mut self.counted);
                 shared.tape.read_from(cursor).or_else(|| Some(shared.snapshot()))
             }
             // The round that counts this subscriber comes first.

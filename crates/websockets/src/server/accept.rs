@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 use tungstenite::http::{Method, StatusCode};
 use tungstenite::protocol::Role;
 
@@ -20,7 +20,7 @@ use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
 use crate::Socket;
-use crate::socket::{Io, LONGEST, Stream, shutdown_and_drain};
+use crate::socket::{LONGEST, Stream, shutdown_and_drain};
 
 /// A connection that is a WebSocket now.
 pub(super) struct Accepted {
@@ -66,30 +66,22 @@ async fn handshake(
     rejection: Option<Rejection>,
     deadline: Instant,
 ) -> Option<Accepted> {
-    let mut notice = None;
     let exchange = async {
         let Some(mut stream) = detect_tls(running, stream).await? else { return Ok(None) };
-        let opened = if running.server.is_tls() && matches!(stream, Either::Left(_)) {
-            let (status, text) = TLS_REQUIRED;
-            write_response(&mut stream, respond(status, text), false).await?;
-            None
-        } else {
-            request(running, &mut stream, peer, &mut permit, rejection, &mut notice).await?
-        };
+        let opened = request(running, &mut stream, peer, &mut permit, rejection).await?;
         Ok(Some((stream, opened)))
     };
     match timeout_at(deadline, exchange).await {
-        Ok(Ok(Some((stream, Some((request, unread)))))) => {
+        Ok(Ok(Some((stream, Some((request, unread, awaiting_shutdown_notice)))))) => {
             let options = running.server.flags.options();
             let is_known = matches!(stream, Either::Left(_)) && request.remote_address() == peer;
             let client = request.remote_address().filter(|_| !is_known);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
-            return Some(Accepted { socket, request, permit, awaiting_shutdown_notice: notice? });
+            return Some(Accepted { socket, request, permit, awaiting_shutdown_notice });
         }
         // A client that stays after the response has done nothing wrong, but a shutdown does not
         // wait for it.
         Ok(Ok(Some((mut stream, None)))) => {
-            drop(notice);
             _ = timeout_at(deadline, shutdown_and_drain(&mut stream)).await;
         }
         Ok(Ok(None)) => {}
@@ -99,17 +91,20 @@ async fn handshake(
     None
 }
 
-/// Reads a request and writes the response. Returns the request and the bytes that followed it if
-/// the connection is a WebSocket now.
+/// Reads a request and writes the response. If the connection is a WebSocket now, returns the
+/// request, the bytes that followed it, and the token for which a shutdown waits.
 async fn request(
     running: &Running,
     stream: &mut Stream,
     peer: Option<SocketAddr>,
     permit: &mut Permit,
     rejection: Option<Rejection>,
-    notice: &mut Option<TaskTrackerToken>,
-) -> io::Result<Option<(Request, Bytes)>> {
-    let (head, unread) = match read_request(stream).await? {
+) -> io::Result<Option<(Request, Bytes, TaskTrackerToken)>> {
+    let received = match running.server.is_tls() && matches!(stream, Either::Left(_)) {
+        true => Some(Err(TLS_REQUIRED)),
+        false => read_request(stream).await?,
+    };
+    let (head, unread) = match received {
         None => return Ok(None),
         Some(Err((status, text))) => {
             write_response(stream, respond(status, text), false).await?;
@@ -124,68 +119,51 @@ async fn request(
         false => rejection.or(client.and_then(|client| permit.reassign_to(client.ip()))),
     };
     let (token, rejection) = running.admit(rejection);
-    *notice = Some(token);
     let mut request = Request::new(head, client);
-    let answer = answer(&mut request, &running.server, rejection);
-    let response = match client == peer {
-        true => answer.await,
+    let span = match client == peer {
+        true => Span::current(),
         // The log lines are about the client, not about the proxy.
-        false => {
-            let span = info_span!(parent: None, "connection", peer = client.map(display));
-            answer.instrument(span).await
-        }
+        false => info_span!(parent: None, "connection", peer = client.map(display)),
     };
+    let response = answer(&mut request, &running.server, rejection).instrument(span).await;
     let is_websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     write_response(stream, response, request.method() == Method::HEAD).await?;
-    Ok(is_websocket.then_some((request, unread)))
+    Ok(is_websocket.then_some((request, unread, token)))
 }
 
 /// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
 /// no response is possible.
 async fn detect_tls(running: &Running, stream: Stream) -> io::Result<Option<Stream>> {
-    let stream = match stream {
-        Either::Left(stream) => stream,
-        // One cannot look at the bytes of a Unix socket without taking them.
-        Either::Right(stream) if running.server.is_tls() => {
-            return Ok(encrypt(running, stream).await);
-        }
-        unix => return Ok(Some(unix)),
+    let tcp = match &stream {
+        Either::Left(tcp) => Some(tcp),
+        Either::Right(_) => None,
     };
     let mut first = [0; 12];
-    if stream.peek(&mut first).await? == 0 {
+    if let Some(tcp) = tcp
+        && tcp.peek(&mut first).await? == 0
+    {
         return Ok(None);
     }
     // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
-    match (running.server.is_tls(), first.starts_with(&[22])) {
-        (false, false) => Ok(Some(Either::Left(stream))),
-        (false, true) => {
-            info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
-            Ok(None)
-        }
-        (true, false) => {
-            match is_proxy_protocol(&first) {
-                true => info!("{PROXY_PROTOCOL}"),
-                false => info!("plain HTTP on the TLS port: use wss:// and https://"),
-            }
-            Ok(Some(Either::Left(stream)))
-        }
-        (true, true) => Ok(encrypt(running, stream).await),
-    }
-}
-
-#[cfg(feature = "tls")]
-async fn encrypt(running: &Running, stream: impl Io) -> Option<Stream> {
-    let acceptor = running.server.tls.as_ref()?.borrow().clone();
-    match acceptor.accept(stream).await {
-        Ok(stream) => Some(crate::socket::boxed(stream)),
-        Err(error) => {
+    // The bytes of a Unix socket cannot be seen without taking them.
+    let is_client_tls = first.starts_with(&[22]) || tcp.is_none() && running.server.is_tls();
+    #[cfg(feature = "tls")]
+    if is_client_tls && let Some(acceptors) = &running.server.tls {
+        let acceptor = acceptors.borrow().clone();
+        let encrypted = acceptor.accept(stream).await.inspect_err(|error| {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
-            None
+        });
+        return Ok(encrypted.ok().map(crate::socket::boxed));
+    }
+    if is_client_tls {
+        info!("a TLS client on a plain port: use ws:// and http://, or start wss-server");
+        return Ok(None);
+    }
+    if running.server.is_tls() {
+        match is_proxy_protocol(&first) {
+            true => info!("{PROXY_PROTOCOL}"),
+            false => info!("plain HTTP on the TLS port: use wss:// and https://"),
         }
     }
-}
-
-#[cfg(not(feature = "tls"))]
-async fn encrypt(_: &Running, _: impl Io) -> Option<Stream> {
-    None
+    Ok(Some(stream))
 }

@@ -40,10 +40,10 @@ pub(super) async fn answer(
         (_, Some(rejection)) => return rejected(rejection),
         (_, None) => {}
     }
-    let mut headers = HeaderMap::new();
-    if let Some(response) = process(request, &mut headers, server).await {
-        return response;
-    }
+    let headers = match process(request, server).await {
+        Ok(headers) => headers,
+        Err(response) => return response,
+    };
     let mut response = match (request.uri().path(), &server.page) {
         ("/", Some(page)) => html(page.clone()),
         ("/", None) => handshake::required(
@@ -79,12 +79,14 @@ pub(super) async fn upgrade(
         request.agree_on(subprotocol);
         set(&mut response, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    let mut headers = HeaderMap::new();
-    if let Some(response) = process(request, &mut headers, server).await {
-        let (status, origin) = (response.status(), origin::for_log(request.headers()));
-        info!("WebSocket request rejected by process_request: {status} (origin: {origin})");
-        return response;
-    }
+    let mut headers = match process(request, server).await {
+        Ok(headers) => headers,
+        Err(response) => {
+            let (status, origin) = (response.status(), origin::for_log(request.headers()));
+            info!("WebSocket request rejected by process_request: {status} (origin: {origin})");
+            return response;
+        }
+    };
     for name in HANDSHAKE_HEADERS {
         headers.remove(name);
     }
@@ -135,19 +137,19 @@ fn is_path(target: &Uri) -> bool {
 }
 
 fn rejected(rejection: Rejection) -> Response {
-    let (status, text) = match rejection {
-        Rejection::Full => {
-            (503, "Too many connections are open; try again later, or raise --max-connections.")
-        }
+    let unavailable = |text| respond(StatusCode::SERVICE_UNAVAILABLE, text);
+    match rejection {
+        Rejection::Full => unavailable(
+            "Too many connections are open; try again later, or raise --max-connections.",
+        ),
+        Rejection::ShuttingDown => unavailable("The server is shutting down; try again later."),
         // Not 503: a proxy would consider this server broken and try the next one.
-        Rejection::AddressFull => (
-            429,
+        Rejection::AddressFull => respond(
+            StatusCode::TOO_MANY_REQUESTS,
             "Too many connections are open from your address; close some, or raise \
              --max-connections-per-address.",
         ),
-        Rejection::ShuttingDown => (503, "The server is shutting down; try again later."),
-    };
-    respond(StatusCode::from_u16(status).unwrap_or_default(), text)
+    }
 }
 
 fn ready(server: &Server) -> Response {
@@ -159,19 +161,15 @@ fn ready(server: &Server) -> Response {
     }
 }
 
-/// The program's own response, if it has one.
-async fn process(
-    request: &mut Request,
-    headers: &mut HeaderMap,
-    server: &Server,
-) -> Option<Response> {
-    let process = server.process_request.as_ref()?;
-    let response = AssertUnwindSafe(async { process(request, headers).await }).catch_unwind();
-    // The panic hook has logged it. A 101 is ours to send.
-    let error = || Some(respond(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."));
+/// The headers that the program adds to the response. The error is a response of its own.
+async fn process(request: &mut Request, server: &Server) -> Result<HeaderMap, Response> {
+    let mut headers = HeaderMap::new();
+    let Some(process) = &server.process_request else { return Ok(headers) };
+    let response = AssertUnwindSafe(async { process(request, &mut headers).await }).catch_unwind();
     match response.await {
-        Ok(Some(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => error(),
-        Ok(response) => response,
-        Err(_) => error(),
+        Ok(None) => Ok(headers),
+        Ok(Some(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => Err(response),
+        // The panic hook has logged it. A 101 is ours to send.
+        _ => Err(respond(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error.")),
     }
 }

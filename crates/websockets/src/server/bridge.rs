@@ -62,6 +62,7 @@ impl Bridge {
         peer: SocketAddr,
     ) -> http::Response<R> {
         let running = &self.0;
+        let open_timeout = running.server.flags.open_timeout;
         let (parts, body) = request.into_parts();
         let mut head = http::Request::from_parts(parts, ());
         // hyper keeps the connection in the extensions.
@@ -80,13 +81,12 @@ impl Bridge {
             None => {
                 let response = upgrade(&mut request, &running.server, rejection)
                     .instrument(info_span!("connection", peer = %client));
-                let response = timeout(running.server.flags.open_timeout, response).await;
+                let response = timeout(open_timeout, response).await;
                 let too_late = |_| respond(StatusCode::SERVICE_UNAVAILABLE, "This took too long.");
                 response.unwrap_or_else(too_late)
             }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let open_timeout = running.server.flags.open_timeout;
             let options = running.server.flags.options();
             let accepting = async move {
                 // Ready as soon as hyper has sent the response.

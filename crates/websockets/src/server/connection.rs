@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::{BoxFuture, join, maybe_done};
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info_span, warn};
@@ -38,23 +38,20 @@ pub(super) fn run_connection(
         };
         let connection = socket.connection();
         let mut handler = catch(|| (running.handler)(&mut socket, request));
-        let mut ended = match &mut handler {
-            None => Ended::Panicked,
-            Some(handler) => {
-                let mut stop = pin!(running.stop.cancelled());
-                let mut is_first = true;
-                let ended = poll_fn(|cx| {
-                    // Checking takes two locks that all connections share, so we check only on
-                    // the first poll and once the server is stopping. At each wake-up, it was a
-                    // tenth of our own time for a delivery.
-                    let must_check = take(&mut is_first) || running.closing.is_closed();
-                    match must_check && stop.as_mut().poll(cx).is_ready() {
-                        true => Poll::Ready(Ended::ByShutdown),
-                        false => poll_handler(handler, cx),
-                    }
-                });
-                ended.await
-            }
+        let mut ended = {
+            let mut stop = pin!(running.stop.cancelled());
+            let mut is_first = true;
+            let ended = poll_fn(|cx| {
+                // Checking takes two locks that all connections share, so we check only on
+                // the first poll and once the server is stopping. At each wake-up, it was a
+                // tenth of our own time for a delivery.
+                let must_check = take(&mut is_first) || running.closing.is_closed();
+                match must_check && stop.as_mut().poll(cx).is_ready() {
+                    true => Poll::Ready(Ended::ByShutdown),
+                    false => poll_handler(&mut handler, cx),
+                }
+            });
+            ended.await
         };
         // At a shutdown, the handler finishes its work while the connection closes.
         if !matches!(ended, Ended::ByShutdown) && catch(|| drop(handler.take())).is_none() {
@@ -79,7 +76,14 @@ async fn end(
 ) {
     // Not earlier: a span that is entered at each wake-up costs as much as a write saves.
     let span = info_span!("connection", peer = connection.remote_address().map(display));
-    let frame = span.in_scope(|| ended.into_close_frame());
+    let frame = span.in_scope(|| match ended {
+        // The handler's error may panic when it is displayed.
+        Ended::Returned(result) => {
+            catch(|| close_frame_for(result)).unwrap_or_else(|| Some(handler_failed()))
+        }
+        Ended::Panicked => Some(handler_failed()),
+        Ended::ByShutdown => Some(close_frame(CloseCode::Away, "server is shutting down")),
+    });
     report_close(running, connection, frame.as_ref());
     // A client that has closed gets its answer, even if the handler saw an error.
     let answer = || connection.closed().map(|_| close_frame(CloseCode::Normal, ""));
@@ -87,19 +91,12 @@ async fn end(
     // A shutdown waits for this, too.
     let _closing = running.closing.token();
     let close = connection.close(frame, running.server.flags.close_timeout);
-    let mut close = pin!(close.instrument(span));
+    let mut close = pin!(maybe_done(close.instrument(span)));
     // The first poll sends the close frame, if there is room for it.
-    let is_closed = close.as_mut().now_or_never().is_some();
+    close.as_mut().now_or_never();
     drop(awaiting_shutdown_notice);
-    let close = async {
-        if !is_closed {
-            close.await;
-        }
-    };
     let finish = async {
-        if let Some(running_handler) = &mut *handler
-            && timeout(running.close_wait(), finish(running_handler)).await.is_err()
-        {
+        if handler.is_some() && timeout(running.close_wait(), finish(handler)).await.is_err() {
             warn!("the handler did not finish within close_timeout and is dropped");
         }
         catch(|| drop(handler.take()));
@@ -117,33 +114,15 @@ enum Ended {
     ByShutdown,
 }
 
-impl Ended {
-    /// The close frame to send; `None` if the client has disconnected.
-    fn into_close_frame(self) -> Option<CloseFrame> {
-        match self {
-            // The handler's error may panic when it is displayed.
-            Self::Returned(result) => {
-                catch(|| close_frame_for(result)).unwrap_or_else(|| Some(handler_failed()))
-            }
-            Self::Panicked => Some(handler_failed()),
-            Self::ByShutdown => Some(shutdown_frame()),
-        }
-    }
-}
-
-fn shutdown_frame() -> CloseFrame {
-    close_frame(CloseCode::Away, "server is shutting down")
-}
-
-fn poll_handler(handler: &mut RunningHandler<'_>, cx: &mut Context<'_>) -> Poll<Ended> {
-    match catch(|| handler.as_mut().poll(cx)) {
+fn poll_handler(handler: &mut Option<RunningHandler<'_>>, cx: &mut Context<'_>) -> Poll<Ended> {
+    match handler.as_mut().and_then(|handler| catch(|| handler.as_mut().poll(cx))) {
         Some(poll) => poll.map(Ended::Returned),
         None => Poll::Ready(Ended::Panicked),
     }
 }
 
 /// Lets a handler finish its work after the client was sent 1001.
-async fn finish(handler: &mut RunningHandler<'_>) {
+async fn finish(handler: &mut Option<RunningHandler<'_>>) {
     if let Ended::Returned(result) = poll_fn(|cx| poll_handler(handler, cx)).await {
         // Logs an error of the handler's own.
         catch(|| close_frame_for(result));

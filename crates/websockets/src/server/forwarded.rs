@@ -40,6 +40,7 @@ fn address(hop: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use testing::property::check;
     use tungstenite::http::HeaderValue;
 
     use super::*;
@@ -91,5 +92,54 @@ mod tests {
         assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, unknown"]), "10.0.0.1:5");
         assert_eq!(seen("10.0.0.1:5", &["1.1.1.1, unknown, 10.0.0.2"]), "10.0.0.2:0");
         assert_eq!(seen("10.0.0.1:5", &["10.0.0.2"]), "10.0.0.2:0");
+    }
+
+    #[test]
+    fn nothing_left_of_an_untrusted_hop_counts() {
+        const HOPS: [&str; 9] = [
+            "10.0.0.1",
+            "10.0.0.2:80",
+            "::1",
+            "[::ffff:10.0.0.1]:5",
+            "192.0.2.7",
+            "[2001:db8::7]:81",
+            "unknown",
+            "",
+            "1.2.3.4.5",
+        ];
+        let trusted: [IpNet; 3] =
+            ["10.0.0.1/32", "10.0.0.2/32", "::1/128"].map(|network| network.parse().unwrap());
+        let header = |value: &[u8]| HeaderValue::from_bytes(value).ok();
+        check(1000, |input| {
+            let peer = *input.choose(&["10.0.0.1:5", "[::1]:5", "192.0.2.9:5"])?;
+            let peer: SocketAddr = peer.parse().unwrap();
+            let count = input.int_in_range(0..=5)?;
+            let hops = (0..count).map(|_| input.choose(&HOPS).copied());
+            let hops = hops.collect::<testing::property::Result<Vec<_>>>()?;
+            // The same hops in several headers.
+            let mut headers = HeaderMap::new();
+            for line in hops.chunks(input.int_in_range(1..=6)?) {
+                headers.append(X_FORWARDED_FOR, header(line.join(" , ").as_bytes()).unwrap());
+            }
+            let seen = client(peer, &headers, &trusted);
+
+            let from_right: Vec<_> = hops.iter().rev().map(|hop| address(hop)).collect();
+            let known: Vec<_> = from_right.iter().map_while(|hop| *hop).collect();
+            let chain: Vec<_> = [peer].into_iter().chain(known.iter().copied()).collect();
+            let at = chain.iter().position(|hop| !is_trusted(hop.ip(), &trusted));
+            assert_eq!(seen, chain[at.unwrap_or(chain.len() - 1)], "{hops:?}");
+
+            let is_certain = at.is_some() || known.len() < hops.len();
+            let left: Vec<u8> = input.arbitrary()?;
+            if let Some(left) = header(&left).filter(|_| is_certain) {
+                let mut longer = HeaderMap::new();
+                longer.append(X_FORWARDED_FOR, left);
+                for line in headers.get_all(X_FORWARDED_FOR) {
+                    longer.append(X_FORWARDED_FOR, line.clone());
+                }
+                assert_eq!(client(peer, &longer, &trusted), seen, "{longer:?}");
+            }
+            Ok(())
+        });
     }
 }

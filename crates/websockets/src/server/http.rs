@@ -10,11 +10,12 @@ use std::time::SystemTime;
 use bytes::{BufMut, Bytes, BytesMut};
 use httparse::{EMPTY_HEADER, Error as ParseError, Status};
 use httpdate::HttpDate;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tracing::info;
-use tungstenite::http::{self, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use tungstenite::http::{self, StatusCode, Version, header};
 
 use super::Response;
+use crate::socket::Stream;
 
 /// The largest request head, in bytes. A browser sends less than 2 KiB, including the cookies of
 /// other programs on localhost. Python `websockets` accepts 8 KiB for each line.
@@ -38,10 +39,9 @@ pub(super) type Invalid = (StatusCode, &'static str);
 /// # Errors
 ///
 /// The client reset the connection.
-pub(super) async fn read_request<S>(stream: &mut S) -> io::Result<Option<Result<Received, Invalid>>>
-where
-    S: AsyncRead + Unpin,
-{
+pub(super) async fn read_request(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<Result<Received, Invalid>>> {
     let mut buffer = BytesMut::new();
     loop {
         let room = MAX_HEAD - buffer.len();
@@ -78,20 +78,11 @@ fn parse(buffer: &[u8]) -> Result<Option<(usize, http::Request<()>)>, Invalid> {
         }
         Err(_) => return Err(INVALID),
     };
-    let (Some(method), Some(path), Some(version)) = (parsed.method, parsed.path, parsed.version)
-    else {
-        return Ok(None);
-    };
-    let mut head = http::Request::new(());
-    *head.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    *head.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| INVALID)?;
-    *head.uri_mut() = path.parse().map_err(|_| INVALID)?;
-    for field in &*parsed.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| INVALID)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| INVALID)?;
-        head.headers_mut().append(name, value);
-    }
-    Ok(Some((length, head)))
+    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let head = http::Request::builder().version(version);
+    let head = head.method(parsed.method.unwrap_or_default()).uri(parsed.path.unwrap_or_default());
+    let head = parsed.headers.iter().fold(head, |head, field| head.header(field.name, field.value));
+    Ok(Some((length, head.body(()).map_err(|_| INVALID)?)))
 }
 
 /// Whether a connection starts with the PROXY protocol of HAProxy, version 1 or 2.
@@ -129,14 +120,11 @@ pub(super) const TLS_REQUIRED: Invalid =
 /// # Errors
 ///
 /// The client reset the connection.
-pub(super) async fn write_response<S>(
-    stream: &mut S,
+pub(super) async fn write_response(
+    stream: &mut Stream,
     mut response: Response,
     is_head: bool,
-) -> io::Result<()>
-where
-    S: AsyncWrite + Unpin,
-{
+) -> io::Result<()> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let ours =
@@ -162,3 +150,6 @@ where
     stream.write_all(&bytes).await?;
     stream.flush().await
 }
+
+#[cfg(test)]
+mod tests;

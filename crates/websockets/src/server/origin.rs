@@ -134,6 +134,10 @@ pub(super) fn for_log(headers: &HeaderMap) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testing::property::{check, text};
+    use tungstenite::http::HeaderValue;
+    use url::{Host, Url};
+
     use super::*;
 
     #[test]
@@ -149,5 +153,84 @@ mod tests {
                 assert!(parts(&origin).is_some(), "{origin}");
             }
         }
+    }
+
+    /// What origins are made of, and what makes one look like another.
+    const PARTS: [&str; 22] = [
+        "http://",
+        "https://",
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "192.168.0.7",
+        "[fe80::7]",
+        "evil.example",
+        ":80",
+        ":443",
+        ":8765",
+        ":",
+        "@",
+        ".",
+        "/",
+        "\\",
+        "?",
+        "#",
+        "%",
+        "null",
+        "file://",
+        "\u{e9}",
+    ];
+
+    #[test]
+    fn only_local_pages_and_own_addresses_are_allowed() {
+        check(4000, |input| {
+            let count = input.int_in_range(0..=4)?;
+            let mut origin = input.choose(&["http://", "https://", ""])?.to_string();
+            for _ in 0..count {
+                origin.push_str(input.choose(&PARTS)?);
+            }
+            if input.ratio(1, 8)? {
+                origin = text(input, &PARTS, 6)?;
+            }
+            let host = match input.arbitrary()? {
+                true => origin.split_once("://").map_or("", |(_, host)| host).to_owned(),
+                false => text(input, &PARTS, 3)?,
+            };
+            let mut headers = HeaderMap::new();
+            let Ok(value) = HeaderValue::from_bytes(origin.as_bytes()) else { return Ok(()) };
+            headers.insert(header::ORIGIN, value);
+            if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+                headers.insert(header::HOST, host);
+            }
+            let allowed = Origins::default().allow(&headers);
+
+            // What the origin is to a browser.
+            let url = Url::parse(&origin).ok().filter(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.origin().ascii_serialization().eq_ignore_ascii_case(&origin)
+            });
+            let page = url.as_ref().and_then(Url::host);
+            let is_own = || {
+                origin.split_once("://").is_some_and(|(_, page)| page.eq_ignore_ascii_case(&host))
+            };
+            let right = match page.as_ref().map(Host::to_string).as_deref() {
+                Some("localhost" | "127.0.0.1" | "[::1]") => true,
+                Some(_) => !matches!(page, Some(Host::Domain(_))) && is_own(),
+                None => origin.is_empty(),
+            };
+            assert_eq!(allowed, right, "{origin} at {host}");
+
+            let parsed = parse(&origin);
+            if let Ok(parsed) = &parsed {
+                let origins = Origins { allowed: vec![parsed.clone()], ..Origins::default() };
+                assert!(origins.allow(&headers), "{origin}");
+            }
+            let hint = hint(&headers).unwrap_or_default();
+            let is_word = |c: char| c.is_ascii_alphanumeric() || " +-.:/[]_".contains(c);
+            let one_line = format!("{}{}{hint}", for_log(&headers), parsed.unwrap_or_else(|e| e));
+            assert!(hint.chars().all(is_word), "{hint}");
+            assert!(!one_line.contains(char::is_control), "{one_line}");
+            Ok(())
+        });
     }
 }

@@ -109,3 +109,74 @@ pub fn html(page: impl Into<Bytes>) -> Response {
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use form_urlencoded::Serializer;
+    use testing::property::{check, text};
+
+    use super::*;
+
+    /// The parameter as the URL Standard reads it (application/x-www-form-urlencoded).
+    fn expected(query: &str, name: &str) -> Option<String> {
+        let decode = |part: &str| {
+            let mut bytes = Vec::new();
+            let mut rest = part.as_bytes();
+            while let Some((byte, more)) = rest.split_first() {
+                let hex =
+                    |at: usize| more.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+                (bytes, rest) = match (byte, hex(0), hex(1)) {
+                    (b'%', Some(high), Some(low)) => {
+                        ([&bytes[..], &[(high << 4 | low) as u8]].concat(), &more[2..])
+                    }
+                    (b'+', ..) => ([&bytes[..], b" "].concat(), more),
+                    (byte, ..) => ([&bytes[..], &[*byte]].concat(), more),
+                };
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let parts = query.split('&').filter(|part| !part.is_empty());
+        let pairs = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
+        pairs
+            .map(|(name, value)| (decode(name), decode(value)))
+            .find(|pair| pair.0 == name)
+            .map(|pair| pair.1)
+    }
+
+    fn request(query: &str) -> Option<Request> {
+        let head = http::Request::get(format!("/?{query}")).body(()).ok()?;
+        Some(Request::new(head, None))
+    }
+
+    #[test]
+    fn an_encoded_query_is_decoded_to_the_same_text() {
+        const SPECIAL: [&str; 10] = ["%", "+", "&", "=", "%41", "%zz", " ", "#", "\u{e9}", "name"];
+        check(2000, |input| {
+            let (name, value) = (text(input, &SPECIAL, 6)?, text(input, &SPECIAL, 30)?);
+            let mut query = Serializer::new(String::new());
+            query.append_pair("", "before").append_pair(&format!("{name}-"), "other");
+            query.append_pair(&name, &value).append_pair(&name, "after");
+            let expected = if name.is_empty() { "before" } else { &value };
+            assert_eq!(request(&query.finish()).unwrap().query(&name).unwrap(), expected);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn any_query_is_read_as_browsers_write_it() {
+        const SPECIAL: [&str; 12] =
+            ["%", "+", "&", "=", "%41", "%zz", "%c3%a9", "%c3", "a", "since", "%73ince", "%00"];
+        check(2000, |input| {
+            let query = text(input, &SPECIAL, 30)?.replace('#', "");
+            let Some(request) = request(&query) else { return Ok(()) };
+            for name in ["", "a", "since", "A", "é", "\0"] {
+                assert_eq!(
+                    request.query(name).map(Cow::into_owned),
+                    expected(&query, name),
+                    "{query}"
+                );
+            }
+            Ok(())
+        });
+    }
+}

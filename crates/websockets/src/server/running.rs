@@ -86,12 +86,3 @@ impl Running {
         }
     }
 }
-
-/// Begins the shutdown when it is dropped, so that the connections end with the server.
-pub(super) struct ShutdownGuard(pub(super) Arc<Running>);
-
-impl Drop for ShutdownGuard {
-    fn drop(&mut self) {
-        self.0.begin_shutdown();
-    }
-}

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use scopeguard::defer;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::sleep;
@@ -16,12 +16,13 @@ use super::accept::accept;
 use super::connection::run_connection;
 use super::handler::Handler;
 use super::listener::Listener;
-use super::running::{Running, ShutdownGuard};
+use super::running::Running;
 use super::{Server, origin, signals, with};
 use crate::{Result, print_line};
 
-/// How many rejected connections are handled at once. One more, and the oldest is dropped. A client
-/// that sends its request at once has its response by then, no matter how many others send nothing.
+/// How many rejected connections of a listener are handled at once. One more, and the oldest is
+/// dropped. A client that sends its request at once has its response by then, no matter how many
+/// others send nothing.
 const MAX_PENDING_REJECTIONS: usize = 64;
 
 impl Server {
@@ -106,12 +107,12 @@ impl Server {
     ) {
         self.origins.own = self.own_origin(&listeners);
         let running = Running::new(self, handler.boxed(()));
-        let _guard = ShutdownGuard(Arc::clone(&running));
-        let pending = Arc::new(Mutex::new(VecDeque::new()));
+        // If this future is dropped, the connections end with it.
+        defer!(running.begin_shutdown());
         // They accept until the end: a client that connects during the shutdown is told so.
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(accept_all(listener, Arc::clone(&running), Arc::clone(&pending)));
+            accepting.spawn(accept_all(listener, Arc::clone(&running)));
         }
         stop.await;
         running.shut_down().await;
@@ -149,11 +150,8 @@ impl Server {
 }
 
 /// Accepts connections, and runs each in a task of its own.
-async fn accept_all(
-    listener: Listener,
-    running: Arc<Running>,
-    pending: Arc<Mutex<VecDeque<AbortHandle>>>,
-) {
+async fn accept_all(listener: Listener, running: Arc<Running>) {
+    let mut pending = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -164,7 +162,7 @@ async fn accept_all(
                 let connection = run_connection(Arc::clone(&running), Box::pin(accepting));
                 let connection = tokio::spawn(connection);
                 if rejection.is_some() {
-                    drop_oldest(&mut pending.lock(), connection.abort_handle());
+                    drop_oldest(&mut pending, connection.abort_handle());
                     // Its request may be here already. A flood of others must not overtake it.
                     yield_now().await;
                 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::task::waker_ref;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, empty, sink};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, empty, sink};
 use tokio::time::timeout;
 use tokio_util::either::Either;
 use tracing::{debug, error, info, warn};
 use tungstenite::error::{Error as WsError, ProtocolError};
-use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role};
 
 use super::pings::is_missed_pong;
 use super::{Connection, Socket, Stream, boxed};
@@ -86,10 +86,7 @@ impl std::error::Error for CloseWith {}
 /// Turns the result of a handler into the close frame to send, and logs a fault in one line.
 /// `None` means that the peer has disconnected.
 pub(crate) fn close_frame_for(result: Result<()>) -> Option<CloseFrame> {
-    let error = match result {
-        Ok(()) => return Some(close_frame(CloseCode::Normal, "")),
-        Err(error) => error,
-    };
+    let Err(error) = result else { return Some(close_frame(CloseCode::Normal, "")) };
     if let Some(CloseWith(frame)) = error.downcast_ref() {
         info!("closed with {}: {}", frame.code, frame.reason);
         return Some(frame.clone());
@@ -159,7 +156,7 @@ impl Connection {
     /// nothing more and sends nothing more.
     pub(crate) async fn close(&self, frame: CloseFrame, close_timeout: Duration) {
         let peer_closed_first = self.closed().is_some();
-        let is_client = self.keepalive.lock().websocket().is_client();
+        let is_client = self.keepalive.lock().websocket.role == Role::Client;
         let limit = |is_closed| if is_client && is_closed { END_TIMEOUT } else { close_timeout };
         let handshake = async {
             let CloseWith(frame) = CloseWith::new(frame.code, frame.reason);
@@ -203,7 +200,7 @@ impl Connection {
 
     /// Takes the stream out, so that it can be read without tungstenite.
     fn take_stream(&self) -> Stream {
-        replace(self.keepalive.lock().websocket().stream(), boxed(empty()))
+        replace(&mut self.keepalive.lock().websocket.wire.stream, boxed(empty()))
     }
 }
 
@@ -214,10 +211,7 @@ impl Connection {
 /// # Errors
 ///
 /// The peer reset the connection.
-pub(crate) async fn shutdown_and_drain<S>(stream: &mut S) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn shutdown_and_drain(stream: &mut Stream) -> io::Result<()> {
     stream.shutdown().await?;
     copy(&mut stream.take(MAX_UNREAD), &mut sink()).await.map(drop)
 }

@@ -96,13 +96,9 @@ impl Incoming {
     /// is incomplete.
     fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
         if self.frame_left > 0 {
+            let FrameHeader { is_final, mask, .. } = self.header;
             let opcode = OpCode::Data(Data::Continue);
-            self.header = FrameHeader {
-                is_final: self.header.is_final,
-                mask: self.header.mask,
-                opcode,
-                ..FrameHeader::default()
-            };
+            self.header = FrameHeader { is_final, mask, opcode, ..FrameHeader::default() };
             return self.begin_fragment(out);
         }
         let mut cursor = Cursor::new(&self.unread);
@@ -119,7 +115,7 @@ impl Incoming {
             self.is_fragmented = !header.is_final;
         }
         let start = cursor.position();
-        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL {
+        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL.min(max_size) {
             let (start, end) = (start as usize, (start + length) as usize);
             let Some(payload) = self.unread.get(start..end) else { return false };
             // tungstenite replaces a code that it does not know, such as 1014, by 1002. So the
@@ -146,3 +142,6 @@ impl Incoming {
         FrameHeader { is_final, ..self.header.clone() }.format(self.chunk_left, out).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use tungstenite::error::ProtocolError;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
-use super::pings::{Alarm, PingClock, missed_pong};
+use super::pings::PingClock;
 use super::websocket::WebSocket;
 
 /// How much is read ahead while a write is blocked, in bytes: enough to notice a peer that answers
@@ -27,18 +27,18 @@ const MAX_READ_AHEAD: usize = 16 << 10;
 /// A WebSocket with its clock.
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    websocket: WebSocket,
-    clock: PingClock,
+    pub(super) websocket: WebSocket,
+    pub(super) clock: PingClock,
     /// tungstenite has output that is not flushed yet.
-    is_unflushed: bool,
+    pub(super) is_unflushed: bool,
     /// That output includes a pong or a close frame. Nothing more is read until it is written, so
     /// a peer that sends pings without reading fills its own buffers rather than ours.
     is_reply_pending: bool,
     /// We have begun the closing handshake: the handler receives nothing more and sends nothing
     /// more.
-    is_closing: bool,
+    pub(super) is_closing: bool,
     /// The peer's close frame and its content. Boxed because most connections have none.
-    closed: Option<Box<Option<CloseFrame>>>,
+    pub(super) closed: Option<Box<Option<CloseFrame>>>,
     /// Messages that arrived while a write was blocked. Boxed because that is rare, too.
     read_ahead: Option<Box<ReadAhead>>,
 }
@@ -59,26 +59,6 @@ impl Keepalive {
             closed: None,
             read_ahead: None,
         }
-    }
-
-    pub(super) fn websocket(&mut self) -> &mut WebSocket {
-        &mut self.websocket
-    }
-
-    pub(super) fn closed(&self) -> Option<Option<&CloseFrame>> {
-        self.closed.as_deref().map(Option::as_ref)
-    }
-
-    pub(super) fn is_unflushed(&self) -> bool {
-        self.is_unflushed
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.is_closing
-    }
-
-    pub(super) fn latency(&self) -> Option<Duration> {
-        self.clock.latency()
     }
 
     /// The next text or binary message, the end, or an error. Sends a ping when one is due.
@@ -133,7 +113,7 @@ impl Keepalive {
         self.check_open()?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed.is_none() {
-            self.websocket.start_send_encoded(frames);
+            self.websocket.wire.encoded = frames;
         }
         Ok(())
     }
@@ -155,15 +135,10 @@ impl Keepalive {
         _ = self.poll_flush(cx);
     }
 
-    /// Waits until another message can be sent.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.websocket.poll_ready(cx)
-    }
-
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.is_unflushed {
-            return self.websocket.poll_write_encoded(cx);
+            return self.websocket.wire.poll_write_encoded(cx).map_err(Error::Io);
         }
         ready!(self.websocket.poll_flush(cx))?;
         self.is_unflushed = false;
@@ -190,10 +165,8 @@ impl Keepalive {
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Some(Err(error))),
                 (message, _) => ready!(message),
             };
-            match message {
-                Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
-                Some(Ok(_)) => self.clock.message_received(),
-                _ => {}
+            if let Some(Ok(_)) = message {
+                self.clock.message_received();
             }
             match message {
                 Some(Ok(Message::Ping(_))) => self.is_reply_pending = true,
@@ -201,7 +174,8 @@ impl Keepalive {
                     self.closed = Some(Box::new(frame));
                     self.is_reply_pending = true;
                 }
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => self.clock.pong_received(),
+                Some(Ok(Message::Frame(_))) => {}
                 other => return Poll::Ready(other),
             }
             self.is_unflushed |= self.is_reply_pending;
@@ -227,10 +201,8 @@ impl Keepalive {
     /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
     /// more to read.
     fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        while let Poll::Ready(alarm) = self.clock.poll(cx) {
-            if alarm == Alarm::PongOverdue {
-                return Poll::Ready(missed_pong());
-            }
+        if let Poll::Ready(error) = self.clock.poll_overdue(cx) {
+            return Poll::Ready(error);
         }
         if self.clock.is_ping_due() && self.websocket.poll_ready(cx).is_ready() {
             self.clock.ping_sent();
@@ -256,10 +228,10 @@ impl Keepalive {
 /// A handler that also waits for something else, such as the updates of a room, polls its socket
 /// each time that it wakes up. Nine of ten times the reason is not the connection, and an attempt
 /// to read costs as much as the write that the handler was woken up for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectionWaker {
-    /// Something happened since this was last set to false.
-    pub(super) is_ready: AtomicBool,
+    /// Nothing happened since this was last set to true.
+    pub(super) is_idle: AtomicBool,
     /// The task that waits for a message.
     pub(super) reader: AtomicWaker,
     /// The task that waits for a write. Usually it is the same task, but the two halves of
@@ -267,17 +239,9 @@ pub(super) struct ConnectionWaker {
     pub(super) writer: AtomicWaker,
 }
 
-impl Default for ConnectionWaker {
-    fn default() -> Self {
-        // Nothing was polled yet.
-        let is_ready = AtomicBool::new(true);
-        Self { is_ready, reader: AtomicWaker::new(), writer: AtomicWaker::new() }
-    }
-}
-
 impl ArcWake for ConnectionWaker {
     fn wake_by_ref(this: &Arc<Self>) {
-        this.is_ready.store(true, Ordering::Release);
+        this.is_idle.store(false, Ordering::Release);
         this.reader.wake();
         this.writer.wake();
     }

@@ -33,10 +33,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::waker_ref;
-use futures_util::{Sink, Stream as MessageStream};
+use futures_util::{Sink, SinkExt, Stream as MessageStream, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::io::duplex;
 use tokio::task::{coop, yield_now};
+use tokio_util::either::Either;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
@@ -53,7 +54,7 @@ pub(crate) use self::pings::LONGEST;
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;
-pub(crate) use self::stream::{Stream, boxed, remote_address};
+pub(crate) use self::stream::{Stream, boxed};
 
 /// How many messages are returned without a pause. Then the handler gets to what else it waits
 /// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task
@@ -196,7 +197,7 @@ impl Socket {
     /// message that arrives after the ping is as good as the pong. Pass the error on with `?`: the
     /// server then sends the close code that fits.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
+        self.try_next().await
     }
 
     /// Sends a message: a `String` or `&str` as text, bytes as a binary message. Waits until the
@@ -216,16 +217,7 @@ impl Socket {
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         // Not an `async fn`, whose future would be twice as large in each handler.
-        let mut message = Some(message.into());
-        poll_fn(move |cx| {
-            if message.is_some() {
-                ready!(self.poll_write(cx, Keepalive::poll_ready))?;
-            }
-            if let Some(message) = message.take() {
-                Pin::new(&mut *self).start_send(message)?;
-            }
-            self.poll_written(cx)
-        })
+        SinkExt::send(self, message.into())
     }
 
     /// Sends frames that are encoded already. A server that sends the same message to many clients
@@ -252,12 +244,12 @@ impl Socket {
     /// Whether the server is shutting down. Then the client was sent 1001, `recv` returns `None`,
     /// `send` fails, and the handler has `close_timeout` (6 s at most) to finish.
     pub fn is_shutting_down(&self) -> bool {
-        self.connection.keepalive.lock().is_closing()
+        self.connection.keepalive.lock().is_closing
     }
 
     /// How long the answer to the last ping took; `None` before the first answer.
     pub fn latency(&self) -> Option<Duration> {
-        self.connection.keepalive.lock().latency()
+        self.connection.keepalive.lock().clock.latency
     }
 
     /// The address of the peer. Behind a proxy that `--trusted-proxy` names, it is the address of
@@ -298,12 +290,16 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        let from_stream = || remote_address(self.keepalive.lock().websocket().stream());
-        self.remote_address.as_deref().copied().or_else(from_stream)
+        self.remote_address.as_deref().copied().or_else(|| {
+            match &self.keepalive.lock().websocket.wire.stream {
+                Either::Left(stream) => stream.peer_addr().ok(),
+                Either::Right(_) => None,
+            }
+        })
     }
 
     pub(crate) fn closed(&self) -> Option<Option<CloseFrame>> {
-        self.keepalive.lock().closed().map(|frame| frame.cloned())
+        self.keepalive.lock().closed.as_deref().cloned()
     }
 
     fn poll_written(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -329,7 +325,7 @@ impl Connection {
         // Room may have appeared before the waker was registered, so this writes once more.
         let written = keepalive.poll_write(connection, write);
         // Whatever happened here, `poll_next` has to look at it again.
-        self.waker.is_ready.store(true, Ordering::Release);
+        self.waker.is_idle.store(false, Ordering::Release);
         written
     }
 }
@@ -347,23 +343,23 @@ impl MessageStream for Socket {
         }
         let waker = &connection.waker;
         waker.reader.register(cx.waker());
-        if !waker.is_ready.load(Ordering::Acquire) {
+        if waker.is_idle.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         // Several messages may arrive in one packet. Other tasks run in between.
         let step = ready!(coop::poll_proceed(cx));
-        waker.is_ready.swap(false, Ordering::AcqRel);
+        waker.is_idle.swap(true, Ordering::AcqRel);
         let cx = waker_ref(waker);
         let mut keepalive = connection.keepalive.lock();
         let message = keepalive.poll_next(&mut Context::from_waker(&cx));
         // Reading may have written a part of a pong or of a ping.
-        *needs_flush |= keepalive.is_unflushed();
+        *needs_flush |= keepalive.is_unflushed;
         drop(keepalive);
         if message.is_ready() {
             step.made_progress();
             *messages_in_a_row += 1;
             // There may be more.
-            waker.is_ready.store(true, Ordering::Release);
+            waker.is_idle.store(false, Ordering::Release);
         } else {
             *messages_in_a_row = 0;
         }
@@ -375,7 +371,7 @@ impl Sink<Message> for Socket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Keepalive::poll_ready)
+        self.poll_write(cx, |keepalive, cx| keepalive.websocket.poll_ready(cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {

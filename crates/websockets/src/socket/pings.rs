@@ -1,6 +1,6 @@
 //! The clock of a connection: when to send a ping, and when the pong is overdue.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub(super) struct PingClock {
     /// Boxed because a `Sleep` must not move, and a handler may move its socket.
     timer: Pin<Box<Sleep>>,
     state: State,
-    latency: Option<Duration>,
+    /// How long the answer to the last ping took; `None` before the first answer.
+    pub(super) latency: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,13 +39,6 @@ enum State {
     PeerAlive,
 }
 
-/// The event for which the timer has run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Alarm {
-    PingDue,
-    PongOverdue,
-}
-
 impl PingClock {
     pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
         let timer = Box::pin(sleep(interval));
@@ -55,23 +49,18 @@ impl PingClock {
         self.interval = Duration::ZERO;
     }
 
-    /// Waits for the next alarm. A pong stays overdue until it arrives.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Alarm> {
-        if self.interval.is_zero() {
-            return Poll::Pending;
+    /// Ready when the pong is overdue, until it arrives.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        while !self.interval.is_zero() {
+            ready!(self.timer.as_mut().poll(cx));
+            if matches!(self.state, State::PingDue | State::PingSent) && !self.timeout.is_zero() {
+                let missed = io::Error::new(ErrorKind::TimedOut, "no pong within ping_timeout");
+                return Poll::Ready(missed.into());
+            }
+            self.state = State::PingDue;
+            self.restart(self.time_for_pong());
         }
-        ready!(self.timer.as_mut().poll(cx));
-        if matches!(self.state, State::PingDue | State::PingSent) && !self.timeout.is_zero() {
-            return Poll::Ready(Alarm::PongOverdue);
-        }
-        self.state = State::PingDue;
-        self.restart(self.time_for_pong());
-        Poll::Ready(Alarm::PingDue)
-    }
-
-    /// How long the answer to the last ping took; `None` before the first answer.
-    pub(super) fn latency(&self) -> Option<Duration> {
-        self.latency
+        Poll::Pending
     }
 
     /// A pong arrived. The time that the timer has run is the latency. An unsolicited pong changes
@@ -85,7 +74,7 @@ impl PingClock {
         }
     }
 
-    /// Another message arrived, which shows that the peer is alive.
+    /// A message arrived, which shows that the peer is alive.
     pub(super) fn message_received(&mut self) {
         if self.state == State::PingSent {
             self.state = State::PeerAlive;
@@ -114,13 +103,8 @@ impl PingClock {
     }
 }
 
-/// The error when no pong arrived in time.
-pub(super) fn missed_pong() -> Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout").into()
-}
-
 /// Whether `error` is a missed pong. An error of the system, such as a TCP timeout, has a number.
 pub(crate) fn is_missed_pong(error: &Error) -> bool {
     matches!(error, Error::Io(error)
-        if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none())
+        if error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none())
 }

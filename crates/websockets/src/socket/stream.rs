@@ -1,7 +1,6 @@
 //! The one stream type below every [`Socket`](super::Socket).
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -19,12 +18,4 @@ pub(crate) type Stream = Either<TcpStream, Box<dyn Io>>;
 /// A stream that is not plain TCP.
 pub(crate) fn boxed(stream: impl Io) -> Stream {
     Either::Right(Box::new(stream))
-}
-
-/// The address of the other end, if the stream is plain TCP.
-pub(crate) fn remote_address(stream: &Stream) -> Option<SocketAddr> {
-    match stream {
-        Either::Left(stream) => stream.peer_addr().ok(),
-        Either::Right(_) => None,
-    }
 }

@@ -38,14 +38,14 @@ const LARGE: usize = 4096;
 #[derive(Debug)]
 pub(super) struct WebSocket {
     tungstenite: WebSocketContext,
-    role: Role,
+    pub(super) role: Role,
     /// tungstenite could not write all of its output.
     is_blocked: bool,
     /// A large message was sent since tungstenite's buffers were made.
     has_sent_large: bool,
     /// Nothing more can be read.
     has_ended: bool,
-    wire: Wire,
+    pub(super) wire: Wire,
 }
 
 impl WebSocket {
@@ -67,14 +67,6 @@ impl WebSocket {
             has_ended: false,
             wire: Wire { stream, incoming, encoded: Bytes::new() },
         }
-    }
-
-    pub(super) fn is_client(&self) -> bool {
-        self.role == Role::Client
-    }
-
-    pub(super) fn stream(&mut self) -> &mut Stream {
-        &mut self.wire.stream
     }
 
     /// Reads 16 MiB at most from now on, and treats the rest as the end of the stream.
@@ -109,7 +101,7 @@ impl WebSocket {
 
     /// Waits until another message can be sent.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.is_blocked || self.is_writing_encoded() {
+        match self.is_blocked || !self.wire.encoded.is_empty() {
             true => self.poll_flush(cx),
             false => Poll::Ready(Ok(())),
         }
@@ -131,19 +123,6 @@ impl WebSocket {
             }
             done => done,
         }
-    }
-
-    /// Takes whole frames. Everything that was sent before must be written already.
-    pub(super) fn start_send_encoded(&mut self, frames: Bytes) {
-        self.wire.encoded = frames;
-    }
-
-    pub(super) fn is_writing_encoded(&self) -> bool {
-        !self.wire.encoded.is_empty()
-    }
-
-    pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.wire.poll_write_encoded(cx).map_err(Error::Io)
     }
 
     /// Writes everything.
@@ -178,12 +157,12 @@ fn would_block(error: &Error) -> bool {
 
 /// The stream, the bytes that were read from it, and the encoded frames that go first.
 #[derive(Debug)]
-struct Wire {
-    stream: Stream,
+pub(super) struct Wire {
+    pub(super) stream: Stream,
     incoming: Incoming,
     /// The unwritten rest of encoded frames. It is written before anything of tungstenite's, which
     /// would otherwise end up in the middle of a frame.
-    encoded: Bytes,
+    pub(super) encoded: Bytes,
 }
 
 impl Wire {
@@ -207,7 +186,7 @@ impl Wire {
         }
     }
 
-    fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.encoded.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.encoded))?;
             if written == 0 {
