@@ -2,13 +2,23 @@
 
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use testing::memory::resident_kib;
-use testing::{Peer, Program, Raw};
+use testing::{Peer, Program, Raw, soon};
 use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tungstenite::Message;
 
 /// An echo server, started by `sh` after `limits`.
 async fn echo(limits: &str, flags: &[&str]) -> Program {
+    // What is freed goes back to the system, so that what is resident is what is held.
+    let malloc = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_ARENA_MAX", "1")];
+    echo_with(&malloc, limits, flags).await
+}
+
+async fn echo_with(environment: &[(&str, &str)], limits: &str, flags: &[&str]) -> Program {
     // `cargo test` builds the examples beside the tests.
     let deps = std::env::current_exe().unwrap();
     let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
@@ -16,8 +26,7 @@ async fn echo(limits: &str, flags: &[&str]) -> Program {
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), echo.to_str().unwrap()]);
     sh.args(["localhost:0", "--ping-interval", "0"]).args(flags);
-    // What is freed goes back to the system, so that what is resident is what is held.
-    sh.envs([("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_ARENA_MAX", "1")]);
+    sh.envs(environment.iter().copied());
     Program::start_command(&mut sh).await
 }
 
@@ -66,6 +75,32 @@ async fn after_a_large_message_with_pings_in_between_an_idle_connection_is_small
         assert!(peer.message().await.is_text());
     });
     assert!(cost.await < 32);
+}
+
+/// By default, glibc keeps what it has freed for each thread.
+#[tokio::test]
+async fn with_the_documented_setting_memory_returns_to_the_system() {
+    let server = echo_with(&[("MALLOC_TRIM_THRESHOLD_", "131072")], "", &[]).await;
+    let large = Message::binary(vec![7; 1 << 20]);
+    for _ in 0..3 {
+        let mut peers = JoinSet::new();
+        for _ in 0..50 {
+            let (url, large) = (server.url(), large.clone());
+            peers.spawn(async move {
+                let mut peer = Peer::connect(&url).await;
+                peer.send(large.clone()).await;
+                assert_eq!(peer.message().await, large);
+                peer
+            });
+        }
+        drop(peers.join_all().await);
+    }
+    let returned = async {
+        while resident_kib(server.pid()) > 8 << 10 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("the end of the connections", returned).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,10 @@ async fn start(stderr: impl Into<Stdio>) -> (Child, String) {
     loop {
         let line = soon("a line", lines.next_line()).await.unwrap().unwrap();
         if let Some(url) = line.strip_prefix("listening on ") {
-            return (server, url.to_owned());
+            let url = url.to_owned();
+            // The test harness of the server prints more at its end.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (server, url);
         }
     }
 }
@@ -67,6 +70,22 @@ async fn a_second_signal_ends_at_once_even_when_every_thread_is_held_up() {
     }
     assert_eq!(server.wait().await.unwrap().code(), Some(1));
     drop(peers);
+}
+
+#[tokio::test]
+async fn blocked_threads_delay_the_end_by_less_than_9_s() {
+    for blocked in [1, 2] {
+        let (mut server, url) = start(Stdio::null()).await;
+        let mut peers = [Peer::connect(&url).await, Peer::connect(&url).await];
+        for peer in &mut peers[..blocked] {
+            peer.send("block your thread").await;
+        }
+        terminate(&server);
+        let began = Instant::now();
+        assert_eq!(soon("the end", server.wait()).await.unwrap().code(), Some(0));
+        let took = began.elapsed();
+        assert!(took < limit(Duration::from_secs(9)), "{blocked} blocked: {took:?}");
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ use crate::{Result, print_line};
 /// others send nothing.
 const MAX_PENDING_REJECTIONS: usize = 64;
 
+/// The time from a signal to the end of the program, in any case. `docker stop` kills a program
+/// after 10 s.
+const MAX_SHUTDOWN: Duration = Duration::from_millis(8500);
+
 impl Server {
     /// Listens on the address of the [`Flags`](crate::Flags) and runs `handler` for each
     /// connection, until SIGINT, SIGTERM or SIGHUP; on Windows until Ctrl-C, Ctrl-Break, or the end
@@ -32,7 +36,8 @@ impl Server {
     ///
     /// Then it sends 1001 to every client. In the handlers [`recv`](crate::Socket::recv) returns
     /// `None`, `send` fails, and each handler has the time of `--close-timeout`, 6 s at most, to
-    /// finish its work. After that it is dropped. If you drop the future of `serve` itself, its
+    /// finish its work. After that it is dropped. If a handler blocks a thread, the program exits
+    /// within 9 s nevertheless. If you drop the future of `serve` itself, its
     /// connections end in the same way.
     ///
     /// ```no_run
@@ -55,7 +60,8 @@ impl Server {
     ///
     /// One sentence, if it cannot listen.
     pub async fn serve<A>(mut self, handler: impl Handler<(), A>) -> Result<()> {
-        let signal = signals()?;
+        signals::exit_within(MAX_SHUTDOWN)?;
+        let signal = signals::signals()?;
         let stop = async {
             signal.await;
             info!("shutting down; a second signal ends at once");

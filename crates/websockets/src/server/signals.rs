@@ -2,6 +2,7 @@
 //! Windows Ctrl-C, Ctrl-Break, and the end of the console or of the session.
 
 use std::io;
+use std::time::Duration;
 
 use crate::Result;
 
@@ -19,6 +20,30 @@ pub fn signals() -> Result<impl Future<Output = ()> + Send + 'static> {
     Ok(next()?)
 }
 
+/// Ends the program with status 0 if it has not ended by itself `limit` after the first signal. A
+/// handler or a disk may block the threads of the runtime, so this has a thread of its own.
+///
+/// # Errors
+///
+/// The system cannot register a signal handler.
+#[cfg(unix)]
+pub(super) fn exit_within(limit: Duration) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new(kinds())?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::thread::sleep(limit);
+            std::process::exit(0);
+        }
+    });
+    Ok(())
+}
+
+/// Windows itself ends a program whose console has ended.
+#[cfg(windows)]
+pub(super) fn exit_within(_limit: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn next() -> io::Result<impl Future<Output = ()>> {
     use std::sync::Arc;
@@ -28,22 +53,30 @@ fn next() -> io::Result<impl Future<Output = ()>> {
     use signal_hook::flag;
     use tokio::signal::unix::{SignalKind, signal};
 
-    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
-    if !is_hangup_ignored() {
-        kinds.push(SignalKind::hangup());
-    }
     let stopping = Arc::new(AtomicBool::new(false));
     let mut signals = Vec::new();
-    for kind in kinds {
+    for kind in kinds() {
         // The second signal ends the program in the signal handler itself, even if all threads of
         // the runtime are blocked.
-        flag::register_conditional_shutdown(kind.as_raw_value(), 1, Arc::clone(&stopping))?;
-        flag::register(kind.as_raw_value(), Arc::clone(&stopping))?;
-        signals.push(signal(kind)?);
+        flag::register_conditional_shutdown(kind, 1, Arc::clone(&stopping))?;
+        flag::register(kind, Arc::clone(&stopping))?;
+        signals.push(signal(SignalKind::from_raw(kind))?);
     }
     Ok(async move {
         select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     })
+}
+
+/// The signals that stop a server.
+#[cfg(unix)]
+fn kinds() -> Vec<i32> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let mut kinds = vec![SIGINT, SIGTERM];
+    if !is_hangup_ignored() {
+        kinds.push(SIGHUP);
+    }
+    kinds
 }
 
 /// Whether SIGHUP is ignored, as `nohup` does. Then it stays ignored. Only Linux shows this.
