@@ -16,7 +16,7 @@ use websockets::tungstenite::http::{HeaderName, HeaderValue};
 #[derive(Debug, Parser)]
 #[command(name = "talk", after_help = EXAMPLES)]
 pub struct Flags {
-    /// The server, for example ws://localhost:6789
+    /// The server, for example ws://localhost:6789 or ws+unix:/run/chat.sock
     pub url: String,
 
     /// A header for the handshake, for example 'Cookie: session=1'; may be repeated
@@ -114,6 +114,7 @@ Examples:
   talk ws://localhost:6789 --raw </dev/null | jq  messages as they are, one per line
   talk ws://localhost:6789 --delimiter none <a.json          a file as one message
   talk wss://localhost:8765 --ca certs/localhost.pem
+  talk ws+unix:/run/chat.sock:/rooms/tea          a Unix socket, and the path of the request
 
 talk prints the messages on stdout, and the status of the connection on stderr. The exit status is
 0 if you closed the connection, or if the server closed it with 1000 or 1001. Otherwise it is 1.

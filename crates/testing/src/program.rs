@@ -14,7 +14,7 @@ pub struct Program {
     child: Child,
     stdout: Option<Lines<BufReader<ChildStdout>>>,
     stderr: Arc<Mutex<String>>,
-    /// The first address that it listens on.
+    /// The first address that it listens on; `0.0.0.0:0` for a Unix socket.
     pub address: SocketAddr,
     scheme: String,
 }
@@ -46,7 +46,9 @@ impl Program {
         });
         let first = soon("the listening line", stdout.next_line()).await.unwrap();
         let url = first.as_deref().and_then(|line| line.strip_prefix("listening on "));
-        let (scheme, address) = url.and_then(|url| url.split_once("://")).unwrap_or_else(|| {
+        let unix = url.filter(|url| url.starts_with("unix:")).map(|_| ("unix", "0.0.0.0:0"));
+        let tcp = url.and_then(|url| url.split_once("://"));
+        let (scheme, address) = unix.or(tcp).unwrap_or_else(|| {
             panic!("no listening line but {first:?}; stderr: {}", stderr.lock().unwrap())
         });
         // Some programs name the path, too.

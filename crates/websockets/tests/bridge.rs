@@ -2,9 +2,8 @@
 
 use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, soon};
 use tokio::time::{Duration, sleep};
-use tungstenite::Bytes;
 use tungstenite::http::Request as Http;
-use websockets::{Flags, Request, Response, Result, Server, Socket};
+use websockets::{Bridge, Flags, Request, Response, Result, Server, Socket};
 
 async fn axum(flags: &[&str]) -> Program {
     // `cargo test` builds the examples next to the tests.
@@ -82,6 +81,39 @@ async fn the_bridge_checks_handshake_origin_and_limits() {
     assert_eq!(raw.close_code().await, Some(1009));
 }
 
+/// The response to a valid handshake with this target and this Host.
+async fn upgrade(bridge: &Bridge, target: &str, host: Option<&str>) -> Response {
+    let mut head = Http::get(target).header("Connection", "Upgrade");
+    for (name, value) in [
+        ("Host", host),
+        ("Upgrade", Some("websocket")),
+        ("Sec-WebSocket-Version", Some("13")),
+        ("Sec-WebSocket-Key", Some("AAAAAAAAAAAAAAAAAAAAAA==")),
+    ] {
+        head = value.into_iter().fold(head, |head, value| head.header(name, value));
+    }
+    bridge.upgrade(head.body(()).unwrap(), ([127, 0, 0, 1], 1).into()).await
+}
+
+#[tokio::test]
+async fn a_bridge_rejects_a_wrong_target_or_host() {
+    async fn handler(_: &mut Socket) -> Result<()> {
+        Ok(())
+    }
+    let bridge = Server::new(Flags::default()).bridge(handler);
+    for (target, host, status) in [
+        ("/", Some("localhost"), 101),
+        ("http://localhost/chat", Some("localhost"), 101),
+        ("*", Some("localhost"), 400),
+        ("localhost:80", Some("localhost"), 400),
+        ("/", Some("a b"), 400),
+        ("/", None, 400),
+    ] {
+        let response = upgrade(&bridge, target, host).await;
+        assert_eq!(response.status(), status, "{target} {host:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn process_request_has_only_the_open_timeout_on_a_bridge() {
     async fn hangs(_: &mut Request) -> Option<Response> {
@@ -91,17 +123,7 @@ async fn process_request_has_only_the_open_timeout_on_a_bridge() {
         Ok(())
     }
     let bridge = Server::new(Flags::default()).process_request(hangs).bridge(handler);
-    let mut head = Http::get("/").header("Host", "localhost").header("Connection", "Upgrade");
-    for (name, value) in [
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
-    ] {
-        head = head.header(name, value);
-    }
-    let request = head.body(()).unwrap();
-    let response: tungstenite::http::Response<Bytes> =
-        bridge.upgrade(request, ([127, 0, 0, 1], 1).into()).await;
+    let response = upgrade(&bridge, "/", Some("localhost")).await;
     assert_eq!(response.status(), 503);
     assert_eq!(bridge.connections(), 0);
 }

@@ -1,7 +1,7 @@
 //! What a handler is told of the request, and what a program may answer instead.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +95,8 @@ async fn a_handler_sees_path_query_headers_and_address() {
 #[tokio::test]
 async fn behind_a_trusted_proxy_the_address_is_the_clients() {
     let forwarded = "X-Forwarded-For: 9.9.9.9, 192.0.2.7\r\n";
-    let trusting = Flags { trusted_proxy: vec![[127, 0, 0, 1].into()], ..Flags::default() };
+    let trusting =
+        Flags { trusted_proxy: vec![IpAddr::from([127, 0, 0, 1]).into()], ..Flags::default() };
     let (_, told) = open(serve_with(trusting, |server| server).await, "/", forwarded).await;
     assert!(told.ends_with(" 192.0.2.7:0"), "{told}");
     let (_, told) = open(serve(|server| server).await, "/", forwarded).await;

@@ -31,7 +31,7 @@ async fn greet_at(
     server_pem: PathBuf,
     flags: &[&str],
 ) -> (String, String, Option<i32>) {
-    let acceptor = tls::acceptor(&server_pem, host).unwrap();
+    let acceptor = tls::acceptor(&server_pem, None, host).unwrap();
     let listener = TcpListener::bind(address).await.unwrap();
     let url = format!("wss://{host}:{}", listener.local_addr().unwrap().port());
     let server = tokio::spawn(async move {
@@ -141,7 +141,7 @@ async fn a_server_that_refuses_in_tls_is_one_sentence_and_none_advises_to_do_wit
 #[tokio::test]
 async fn a_redirect_away_from_encryption_is_not_followed() {
     let pem = made("downgrade");
-    let acceptor = tls::acceptor(&pem, "localhost").unwrap();
+    let acceptor = tls::acceptor(&pem, None, "localhost").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
     let server = async {
@@ -164,7 +164,7 @@ async fn a_redirect_away_from_encryption_is_not_followed() {
 #[tokio::test]
 async fn a_server_that_is_gone_is_not_taken_for_one_without_tls() {
     let pem = made("gone");
-    let acceptor = tls::acceptor(&pem, "localhost").unwrap();
+    let acceptor = tls::acceptor(&pem, None, "localhost").unwrap();
     for (opened, says) in [(true, "ended the connection without closing it"), (false, "hung up")] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());

@@ -42,14 +42,18 @@ struct TlsFlags {
     /// [default: certs/localhost.pem, made if it is missing]
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
+
+    /// A PEM file with the key, if it is not in the file of --cert
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
 }
 
 async fn run() -> Result<()> {
-    let TlsFlags { flags, cert } = flags::parse_with_default_address("localhost:8765");
+    let TlsFlags { flags, cert, key } = flags::parse_with_default_address("localhost:8765");
     let cert = cert.map_or_else(tls::ensure_default, Ok)?;
-    let acceptor = tls::acceptor(&cert, flags.host())?;
+    let acceptors = tls::renewed_acceptor(cert, key, flags.host())?;
 
-    Server::new(flags).page(PAGE).tls(acceptor).serve(hello).await
+    Server::new(flags).page(PAGE).renewed_tls(acceptors).serve(hello).await
 }
 
 #[tokio::main]

@@ -311,6 +311,55 @@ async fn fault(pem: &Path, sentence: &str) {
     assert!(output.stdout.is_empty());
 }
 
+#[tokio::test]
+async fn certificate_and_key_may_be_two_files() {
+    let folder = folder("two_files");
+    let [cert, key, other] = ["fullchain.pem", "privkey.pem", "other.pem"].map(|f| folder.join(f));
+    let [cert_file, key_file, other_file] = [&cert, &key, &other].map(|f| f.to_str().unwrap());
+    let (private, own) = made(|_| {});
+    write(&cert, &own);
+    write(&key, private);
+    let server =
+        Program::start(EXE, &["127.0.0.1:0", "--cert", cert_file, "--key", key_file]).await;
+    connect(server.address, only(&cert)).await.unwrap();
+    for (text, says) in [
+        (None, "there is no ".to_owned() + other_file + "; name a file that exists by --key"),
+        (Some(own), format!("{other_file} holds no private key; add")),
+        (Some(made(|_| {}).0), format!("the key in {other_file} is not that of its certificate;")),
+    ] {
+        _ = text.map(|text| write(&other, text));
+        let args = ["127.0.0.1:0", "--cert", cert_file, "--key", other_file];
+        let output = run(EXE, &args, "").await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&says) && said.lines().count() == 1, "no {says:?} in {said:?}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let output = run(EXE, &["127.0.0.1:0", "--key", key_file], "").await;
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--cert <FILE>"));
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_used_without_a_restart() {
+    let folder = folder("renewed");
+    let [pem, old, new] = ["own.pem", "old.pem", "new.pem"].map(|file| folder.join(file));
+    for file in [&old, &new] {
+        tls::make(file).unwrap();
+    }
+    fs::copy(&old, &pem).unwrap();
+    let server = start(&pem).await;
+    connect(server.address, only(&old)).await.unwrap();
+
+    // A broken one changes nothing.
+    write(&pem, made(expired).1);
+    server.logged("the old certificate stays in use, because ").await;
+    connect(server.address, only(&old)).await.unwrap();
+
+    fs::rename(&new, &pem).unwrap();
+    server.logged("new connections use the renewed ").await;
+    connect(server.address, only(&pem)).await.unwrap();
+    assert!(connect(server.address, only(&old)).await.is_err());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_key_that_others_can_read_is_warned_of() {

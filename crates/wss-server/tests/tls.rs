@@ -73,6 +73,8 @@ async fn plain_http_on_the_tls_port_gets_a_sentence() {
         assert!(answer.ends_with("\r\n\r\nThis port requires TLS; use https:// or wss://.\n"));
     }
     server.logged("plain HTTP on the TLS port").await;
+    http(server.address, "PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n").await;
+    server.logged("This server does not support the PROXY protocol; turn it off").await;
 }
 
 #[tokio::test]

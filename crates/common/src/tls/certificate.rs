@@ -14,6 +14,16 @@ use x509_parser::time::ASN1Time;
 /// The keys and the certificates in `pem`, of which there is at least one, and all can be parsed.
 /// A byte order mark, CRLF, text between the blocks and blocks of other kinds are no faults.
 pub(crate) fn read(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
+    let (keys, mut others) = read_keys(pem, remedy)?;
+    others.retain(|block| block.tag() == "CERTIFICATE");
+    if others.is_empty() {
+        return Err(format!("{} holds no certificate; {}", pem.display(), another(pem)));
+    }
+    Ok((keys, others))
+}
+
+/// The keys in `pem`, and the other blocks. All certificates among them can be parsed.
+pub(crate) fn read_keys(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
     let file = pem.display();
     let text = fs::read(pem).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no {file}; {remedy}"),
@@ -26,13 +36,7 @@ pub(crate) fn read(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), Str
     if begun != blocks.len() || !blocks.iter().all(whole) {
         return Err(format!("{file} is damaged; {}", another(pem)));
     }
-    let (keys, mut others): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|block| block.tag().ends_with("PRIVATE KEY"));
-    others.retain(|block| block.tag() == "CERTIFICATE");
-    if others.is_empty() {
-        return Err(format!("{file} holds no certificate; {}", another(pem)));
-    }
-    Ok((keys, others))
+    Ok(blocks.into_iter().partition(|block| block.tag().ends_with("PRIVATE KEY")))
 }
 
 fn parse(block: &Pem) -> Option<X509Certificate<'_>> {

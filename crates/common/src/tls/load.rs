@@ -6,10 +6,14 @@
 //! certificates with a key among them, Windows takes the first block for the server's own
 //! certificate. So each is given what all three accept.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
 use pem::{EncodeConfig, LineEnding, Pem};
+use tokio::sync::watch;
 
 use super::certificate;
 use crate::Result;
@@ -24,8 +28,52 @@ pub enum Trust {
     SystemRoots,
 }
 
-/// Loads a server's certificate, its chain and its key from the file `pem`. TLS 1.2 is the least
-/// that is spoken. Warns in the log when others may read the key.
+/// How often the files of a certificate are read again.
+const RENEWAL_CHECK: Duration = Duration::from_secs(5);
+
+/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has an
+/// acceptor for the new certificate. If that cannot be used, the old one stays, and the log says why.
+///
+/// # Errors
+///
+/// Like [`acceptor`].
+pub fn renewed_acceptor(
+    pem: PathBuf,
+    key: Option<PathBuf>,
+    host: &str,
+) -> Result<watch::Receiver<tokio_native_tls::TlsAcceptor>> {
+    let host = host.to_owned();
+    // The contents, because a change of a link on the way to a file leaves its time as it is.
+    let read = |pem: &Path, key: Option<&Path>| [Some(pem), key].map(|file| fs::read(file?).ok());
+    let mut known = read(&pem, key.as_deref());
+    let (sender, receiver) = watch::channel(acceptor(&pem, key.as_deref(), &host)?);
+    // Not a task, because a file system may block for long.
+    let follow = move || {
+        while !sender.is_closed() {
+            thread::sleep(RENEWAL_CHECK);
+            let current = read(&pem, key.as_deref());
+            if current == known {
+                continue;
+            }
+            known = current;
+            match acceptor(&pem, key.as_deref(), &host) {
+                Ok(acceptor) => {
+                    tracing::info!("new connections use the renewed {}", pem.display());
+                    sender.send_replace(acceptor);
+                }
+                Err(error) => {
+                    tracing::warn!("the old certificate stays in use, because {error}");
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("certificate".to_owned()).spawn(follow)?;
+    Ok(receiver)
+}
+
+/// Loads a server's certificate and its chain from the file `pem`, and its key from the file `key`,
+/// or from `pem`, too. TLS 1.2 is the least that is spoken. Warns in the log when others may read
+/// the key.
 ///
 /// `host` is the name or address clients will use, with or without brackets. A wildcard such as
 /// `0.0.0.0` tells nothing about that and is not checked.
@@ -36,24 +84,35 @@ pub enum Trust {
 /// or damaged, holds no certificate, no key, several keys or a key that is not unencrypted
 /// PKCS#8, when key and certificate do not belong together, and when the certificate has
 /// expired, is not valid yet or is not for `host`.
-pub fn acceptor(pem: &Path, host: &str) -> Result<tokio_native_tls::TlsAcceptor> {
+pub fn acceptor(
+    pem: &Path,
+    key: Option<&Path>,
+    host: &str,
+) -> Result<tokio_native_tls::TlsAcceptor> {
     let file = pem.display();
     let remedy = format!("run scripts/make-cert {file}, or leave out --cert");
-    let (keys, mut chain) = certificate::read(pem, &remedy)?;
-    let key = only_key(pem, &keys)?;
+    let (mut keys, mut chain) = certificate::read(pem, &remedy)?;
+    let key_file = key.unwrap_or(pem);
+    if key.is_some() {
+        (keys, _) = certificate::read_keys(key_file, "name a file that exists by --key")?;
+    }
+    let key = only_key(key_file, &keys)?;
     // The blocks may stand in any order, so it is the key that tells the server's own certificate
     // from those of the authorities above it. TLS wants the own one first.
     let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
-        return Err(format!(
-            "the key in {file} is not that of its certificate; \
-             put the two that were made together into one file"
-        )
-        .into());
+        let remedy = match key_file == pem {
+            true => "put the two that were made together into one file".to_owned(),
+            false => format!("name the certificate of this key by --cert, not {file}"),
+        };
+        let key_file = key_file.display();
+        return Err(
+            format!("the key in {key_file} is not that of its certificate; {remedy}").into()
+        );
     };
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
     chain.insert(0, own);
-    warn_if_others_can_read(pem);
+    warn_if_others_can_read(key_file);
 
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
@@ -74,7 +133,9 @@ fn only_key<'a>(pem: &Path, keys: &'a [Pem]) -> Result<&'a Pem> {
              `openssl pkey -in {file} -out key.pem` and put key.pem in its place",
             key.tag()
         ),
-        [] => format!("{file} holds no private key; add that of its certificate"),
+        [] => format!(
+            "{file} holds no private key; add that of its certificate, or name its file by --key"
+        ),
         _ => {
             format!("{file} holds {} private keys; leave only that of its certificate", keys.len())
         }

@@ -77,7 +77,8 @@ async fn with_few_descriptors_and_fewer_places_everyone_is_told_503() {
     observer.is_served().await;
     drop(peers);
     observer.hears_users(1).await;
-    assert_eq!(server.log(), "");
+    // No descriptor was missing.
+    assert!(!server.log().contains("cannot accept"), "{}", server.log());
 }
 
 #[tokio::test]

@@ -225,3 +225,43 @@ async fn a_target_that_is_too_long_is_414_and_headers_are_431() {
     let fits = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", &long[..7000]);
     assert!(http(server.address, &fits).await.starts_with("HTTP/1.1 404 "));
 }
+
+#[tokio::test]
+async fn a_target_that_is_no_path_is_400() {
+    let server = start(&[]).await;
+    for request in [HANDSHAKE, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        for bad in ["*", "localhost:80", "localhost"] {
+            let answer =
+                http(server.address, &request.replace("GET /", &format!("GET {bad}"))).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{bad}: {answer}");
+            assert!(is_a_sentence(answer.split_once("\r\n\r\n").unwrap().1), "{answer}");
+        }
+    }
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(HANDSHAKE.replace("GET /", "GET http://localhost/chat")).await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+}
+
+/// How a proxy announces its client by the PROXY protocol, version 1 and version 2.
+const PROXY_HEADERS: [&[u8]; 3] = [
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\x13\x88\0\x50",
+];
+
+#[tokio::test]
+async fn the_proxy_protocol_is_400_and_logged() {
+    let server = start(&[]).await;
+    for header in PROXY_HEADERS {
+        let mut raw = Raw::connect(server.address).await;
+        raw.write([header, HANDSHAKE.as_bytes()].concat()).await;
+        let answer = String::from_utf8(raw.rest().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("the PROXY protocol; turn it off in the proxy, and"), "{answer}");
+    }
+    server
+        .logged("bad HTTP request: 400 Bad Request: This server does not support the PROXY")
+        .await;
+    let answer = http(server.address, "PROXY / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}

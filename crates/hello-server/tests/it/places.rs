@@ -30,7 +30,9 @@ async fn over_max_connections_the_answer_is_503_until_there_is_room() {
     let mut second = Peer::connect(&server.url()).await;
     let answer = http(server.address, HANDSHAKE).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.ends_with("\r\n\r\nToo many connections are open; try again later.\n"));
+    let reason = "Too many connections are open; try again later, or raise --max-connections.";
+    assert!(answer.ends_with(&format!("\r\n\r\n{reason}\n")), "{answer}");
+    server.logged(&format!("WebSocket request rejected: 503 Service Unavailable: {reason}")).await;
     second.send("still here").await;
     assert_eq!(second.text().await, "Hello still here!");
 
@@ -89,10 +91,10 @@ async fn one_address_takes_no_more_than_its_places_whether_it_speaks_or_not() {
     soon("the refusal of a third", refused).await;
     let answer = http(address, HANDSHAKE).await;
     assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
-    assert!(
-        answer.contains("\r\n\r\nToo many connections are open from your address; "),
-        "{answer}"
-    );
+    let reason = "Too many connections are open from your address; close some, or raise \
+                  --max-connections-per-address.";
+    assert!(answer.ends_with(&format!("\r\n\r\n{reason}\n")), "{answer}");
+    server.logged(&format!("WebSocket request rejected: 429 Too Many Requests: {reason}")).await;
     // It is not the server that is full.
     assert!(status(address, HEALTHZ).await.contains(" 200 "));
     assert!(status(address, READYZ).await.contains(" 200 "));
@@ -153,8 +155,15 @@ async fn the_log_names_the_client_behind_a_trusted_proxy_and_believes_nobody_els
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_named_by_its_address() {
-    let output = testing::run(EXE, &["--trusted-proxy", "proxy.example"], "").await;
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("use an IP address, for example 127.0.0.1 or ::1"), "{stderr}");
+async fn a_trusted_proxy_is_an_address_or_a_network() {
+    for wrong in ["proxy.example", "10.0.0.0/33", "10.0.0.0/"] {
+        let output = testing::run(EXE, &["--trusted-proxy", wrong], "").await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("use an IP address or a network, for example 127"), "{stderr}");
+    }
+    let server = start(&["--trusted-proxy", "127.0.0.0/8", "--trusted-proxy", "::1"]).await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.write(forwarded("192.0.2.8")).await;
+    raw.frame(0xc1, "a").await;
+    server.logged("connection{peer=192.0.2.8:0}: closed with 1002").await;
 }

@@ -84,3 +84,33 @@ async fn a_flag_that_makes_no_sense_is_refused() {
     assert!(says.contains("is not a WebSocket's URL"), "{says}");
     assert_eq!(status, Some(1));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+#[allow(clippy::result_large_err, reason = "the library's callback")]
+async fn talk_connects_to_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("talk-{}.sock", std::process::id()));
+    _ = std::fs::remove_file(&path);
+    let url = format!("ws+unix:{}:/rooms/tea?since=7", path.display());
+    let output = testing::run(EXE, &[&url], "").await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with(&format!("cannot connect to {url}: No such file")), "{stderr}");
+
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let server = async {
+        let (stream, _) = soon("the client", listener.accept()).await.unwrap();
+        let check = |request: &Request, response: Response| {
+            assert_eq!(request.uri(), "/rooms/tea?since=7");
+            assert_eq!(request.headers()["host"], "localhost");
+            Ok::<_, ErrorResponse>(response)
+        };
+        let mut socket = accept_hdr_async(stream, check).await.unwrap();
+        futures_util::SinkExt::send(&mut socket, "hi".into()).await.unwrap();
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = futures_util::StreamExt::next(&mut socket).await {}
+    };
+    let arguments = [url.as_str()];
+    let (output, ()) = tokio::join!(testing::run(EXE, &arguments, ""), server);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"< hi\n"[..]));
+    std::fs::remove_file(&path).unwrap();
+}

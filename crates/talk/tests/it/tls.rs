@@ -32,7 +32,7 @@ mod with_tls {
     /// Starts a greeting server with the certificate in this file. Returns its URL with this host
     /// name.
     async fn serve(pem: &Path, host: &str) -> String {
-        let acceptor = tls::acceptor(pem, "localhost").unwrap();
+        let acceptor = tls::acceptor(pem, None, "localhost").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {

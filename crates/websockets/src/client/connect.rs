@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 use tungstenite::handshake::client::Response;
@@ -118,19 +117,30 @@ impl Connect {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
             let stream = reach(target, peer).await?;
-            let server = stream.peer_addr().ok();
+            let server = match &stream {
+                Either::Left(tcp) => tcp.peer_addr().ok(),
+                Either::Right(_) => None,
+            };
             let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
             return Ok((crate::socket::boxed(encrypted), server));
         }
         if target.secure() {
             return Err(format!("this client does not encrypt; use wss-client for {target}").into());
         }
-        Ok((Either::Left(reach(target, peer).await?), None))
+        Ok((reach(target, peer).await?, None))
     }
 }
 
 /// A connection to the target, or to a proxy that leads there.
-async fn reach(target: &Target, peer: &mut String) -> Result<TcpStream> {
+async fn reach(target: &Target, peer: &mut String) -> Result<Stream> {
+    #[cfg(unix)]
+    if let Some(path) = target.socket() {
+        *peer = target.to_string();
+        let stream = tokio::net::UnixStream::connect(path).await;
+        return Ok(crate::socket::boxed(
+            stream.map_err(|error| errors::no_connection(target, &error))?,
+        ));
+    }
     let proxy = Proxy::of(target);
     *peer = proxy.as_ref().map_or(target.to_string(), Proxy::name);
     let stream = match proxy {
@@ -141,7 +151,7 @@ async fn reach(target: &Target, peer: &mut String) -> Result<TcpStream> {
         }
     };
     *peer = target.to_string();
-    Ok(stream)
+    Ok(Either::Left(stream))
 }
 
 /// The target of a redirect.

@@ -1,10 +1,10 @@
 //! TLS for the client, and error messages for it.
 
-use tokio::net::TcpStream;
 use tokio_native_tls::{TlsConnector, TlsStream};
 
 use super::errors::{no_certificate, wants_certificate};
 use super::url::Target;
+use crate::socket::Stream;
 
 /// Speaks TLS on `stream`, and checks that it is `target`'s server that answers.
 ///
@@ -14,8 +14,8 @@ use super::url::Target;
 pub(super) async fn encrypt(
     connector: &TlsConnector,
     target: &Target,
-    stream: TcpStream,
-) -> crate::Result<TlsStream<TcpStream>> {
+    stream: Stream,
+) -> crate::Result<TlsStream<Stream>> {
     let encrypted = connector.connect(target.host(), stream).await;
     Ok(encrypted.map_err(|error| sentence(target, &error.to_string()))?)
 }

@@ -1,6 +1,7 @@
 //! A `ws://` or `wss://` URL and its parts (RFC 6455, section 3).
 
 use std::fmt;
+use std::path::Path;
 
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
@@ -13,7 +14,11 @@ use crate::printable;
 /// Where to connect to. Its `Display` leaves the credentials out: what is printed ends up in logs
 /// and on other people's screens.
 #[derive(Clone, Debug)]
-pub(super) struct Target(Url);
+pub(super) struct Target {
+    url: Url,
+    /// The path of a Unix socket. Then the host in `url` is localhost.
+    socket: Option<String>,
+}
 
 impl Target {
     /// Any case of the scheme will do, IPv6 stands in brackets, a name may have letters beyond
@@ -23,7 +28,11 @@ impl Target {
     ///
     /// A sentence, without the credentials, for what is no WebSocket's URL.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        Self::checked(Url::parse(text), text)
+        let Some((scheme, socket, path)) = split_unix(text) else {
+            return Self::checked(Url::parse(text), text);
+        };
+        let target = Self::checked(Url::parse(&format!("{scheme}://localhost{path}")), text)?;
+        Ok(Self { socket: Some(socket.to_owned()), ..target })
     }
 
     /// The target of a redirect, which may be relative to this one.
@@ -32,7 +41,7 @@ impl Target {
     ///
     /// A sentence when it is no WebSocket's URL.
     pub(super) fn join(&self, location: &str) -> Result<Self> {
-        match self.0.join(location) {
+        match self.url.join(location) {
             // What a proxy in front of a web site does; the person knows whether it is meant.
             Ok(url) if matches!(url.scheme(), "http" | "https") => Err(format!(
                 "{self} redirects to {}, which is no WebSocket; give that server's ws:// or \
@@ -40,8 +49,14 @@ impl Target {
                 shown(&url)
             )
             .into()),
-            joined => Self::checked(joined, location)
-                .map_err(|error| format!("{self} redirects, but {error}").into()),
+            joined => {
+                let mut next = Self::checked(joined, location)
+                    .map_err(|error| format!("{self} redirects, but {error}"))?;
+                if next.url.origin() == self.url.origin() {
+                    next.socket.clone_from(&self.socket);
+                }
+                Ok(next)
+            }
         }
     }
 
@@ -51,7 +66,7 @@ impl Target {
         let text = printable(text);
         let sentence = match parsed {
             Ok(url) if matches!(url.scheme(), "ws" | "wss") => match url.fragment() {
-                None => return Ok(Self(url)),
+                None => return Ok(Self { url, socket: None }),
                 Some(_) => format!(
                     "{} has a fragment, which means nothing to a WebSocket; leave out what follows \
                      the #, or write %23 for it",
@@ -70,33 +85,38 @@ impl Target {
 
     /// Whether it is `wss://`.
     pub(super) fn secure(&self) -> bool {
-        self.0.scheme() == "wss"
+        self.url.scheme() == "wss"
     }
 
     /// The host, without the brackets of IPv6.
     pub(super) fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
     /// The port that it names, or its scheme's.
     pub(super) fn port(&self) -> u16 {
         // Both schemes have a default, 80 and 443.
-        self.0.port_or_known_default().unwrap_or_default()
+        self.url.port_or_known_default().unwrap_or_default()
+    }
+
+    /// The path of the Unix socket to connect to, instead of the host and the port.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(Path::new)
     }
 
     /// Whether `other` is the same server, spoken to in the same way.
     pub(super) fn same_origin(&self, other: &Self) -> bool {
-        self.0.origin() == other.0.origin()
+        self.url.origin() == other.url.origin() && self.socket == other.socket
     }
 
     /// Name and password as Basic (RFC 7617), when the URL has them.
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
-        if self.0.username().is_empty() && self.0.password().is_none() {
+        if self.url.username().is_empty() && self.url.password().is_none() {
             return None;
         }
-        let mut credentials: Vec<u8> = percent_decode_str(self.0.username()).collect();
+        let mut credentials: Vec<u8> = percent_decode_str(self.url.username()).collect();
         credentials.push(b':');
-        credentials.extend(percent_decode_str(self.0.password().unwrap_or_default()));
+        credentials.extend(percent_decode_str(self.url.password().unwrap_or_default()));
         let mut value =
             HeaderValue::try_from(format!("Basic {}", BASE64.encode(&credentials))).ok()?;
         value.set_sensitive(true);
@@ -105,7 +125,7 @@ impl Target {
 
     /// The whole URL, with its credentials.
     pub(super) fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
     /// The same with the scheme of HTTP: what the rules for proxies speak of.
@@ -117,8 +137,21 @@ impl Target {
 /// Without credentials, and without the slash that nobody typed.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown(&self.0))
+        let shown = shown(&self.url);
+        let Some(socket) = &self.socket else { return f.write_str(&shown) };
+        let unix = format!("+unix:{}:", printable(socket));
+        f.write_str(shown.replacen("://localhost", &unix, 1).trim_end_matches(':'))
     }
+}
+
+/// The scheme, the socket and the request target of `ws+unix:/PATH[:/TARGET]`, as the `ws` package of
+/// Node.js has it.
+fn split_unix(text: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = text.split_once("+unix:").filter(|_| cfg!(unix))?;
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (socket, target) = rest.split_once(':').unwrap_or((rest, "/"));
+    let is_valid = matches!(scheme, "ws" | "wss") && !socket.is_empty() && target.starts_with('/');
+    is_valid.then_some((scheme, socket, target))
 }
 
 fn shown(url: &Url) -> String {
@@ -155,6 +188,29 @@ mod tests {
                 (secure, host, port, shown)
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_unix_socket_may_have_a_request_target() {
+        for (url, socket, path, shown) in [
+            ("ws+unix:/run/a.sock", "/run/a.sock", "/", "ws+unix:/run/a.sock"),
+            ("ws+unix:///run/a.sock:/b?c=d", "/run/a.sock", "/b?c=d", "ws+unix:/run/a.sock:/b?c=d"),
+            ("wss+unix:a b:/", "a b", "/", "wss+unix:a b"),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.socket().unwrap().to_str(), Some(socket));
+            assert!(target.as_str().ends_with(&format!("://localhost{path}")), "{target:?}");
+            assert_eq!(target.to_string(), shown);
+        }
+        for url in ["ws+unix:", "ws+unix::/a", "ws+unix:/a:b", "http+unix:/a"] {
+            assert!(Target::parse(url).unwrap_err().to_string().contains("is not a WebSocket's"));
+        }
+        let target = Target::parse("ws+unix:/a:/b/c").unwrap();
+        assert_eq!(target.join("d").unwrap().to_string(), "ws+unix:/a:/b/d");
+        assert_eq!(target.join("ws://other/d").unwrap().to_string(), "ws://other/d");
+        // No server may send a client to a socket of the client's machine.
+        assert!(Target::parse("ws://other").unwrap().join("ws+unix:/a").is_err());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Accepts a connection: TLS, the HTTP request, and the socket that they become.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -15,7 +15,7 @@ use tungstenite::protocol::Role;
 
 use super::answer::answer;
 use super::forwarded;
-use super::http::{TLS_REQUIRED, read_request, write_response};
+use super::http::{PROXY_PROTOCOL, TLS_REQUIRED, is_proxy_protocol, read_request, write_response};
 use super::limits::{Permit, Rejection};
 use super::running::Running;
 use super::{Request, respond};
@@ -35,8 +35,8 @@ pub(super) struct Accepted {
 /// WebSocket and has ended.
 pub(super) async fn accept(
     running: Arc<Running>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     permit: Permit,
     rejection: Option<Rejection>,
 ) -> Option<Accepted> {
@@ -45,7 +45,12 @@ pub(super) async fn accept(
     // Everything that a handshake needs is allocated when there is something to read. Then the
     // handshake usually completes before another connection is polled, so ten thousand that arrive
     // at the same time leave no holes in memory between the allocations that remain.
-    if timeout_at(deadline, stream.readable()).await.is_ok() {
+    let readable = match &stream {
+        Either::Left(stream) => Either::Left(stream.readable()),
+        // A Unix socket has few clients at the same time, for example a proxy.
+        Either::Right(_) => Either::Right(ready(Ok(()))),
+    };
+    if timeout_at(deadline, readable).await.is_ok() {
         let handshake = handshake(&running, stream, peer, permit, rejection, deadline);
         return Box::pin(handshake).await;
     }
@@ -55,8 +60,8 @@ pub(super) async fn accept(
 
 async fn handshake(
     running: &Running,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     mut permit: Permit,
     rejection: Option<Rejection>,
     deadline: Instant,
@@ -69,8 +74,8 @@ async fn handshake(
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some((stream, Some((request, unread, awaiting_shutdown_notice)))))) => {
             let options = running.server.flags.options();
-            let is_tcp = matches!(stream, Either::Left(_));
-            let client = request.remote_address().filter(|client| !is_tcp || *client != peer);
+            let is_known = matches!(stream, Either::Left(_)) && request.remote_address() == peer;
+            let client = request.remote_address().filter(|_| !is_known);
             let socket = Socket::on(stream, &unread, Role::Server, options, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice });
         }
@@ -91,7 +96,7 @@ async fn handshake(
 async fn request(
     running: &Running,
     stream: &mut Stream,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     permit: &mut Permit,
     rejection: Option<Rejection>,
 ) -> io::Result<Option<(Request, Bytes, TaskTrackerToken)>> {
@@ -107,17 +112,18 @@ async fn request(
         }
         Some(Ok(received)) => received,
     };
-    let client = forwarded::client(peer, head.headers(), running.limits.trusted_proxies());
+    let trusted = running.limits.trusted_proxies();
+    let client = peer.map(|peer| forwarded::client(peer, head.headers(), trusted));
     let rejection = match client == peer {
         true => rejection,
-        false => rejection.or(permit.reassign_to(client.ip())),
+        false => rejection.or(client.and_then(|client| permit.reassign_to(client.ip()))),
     };
     let (token, rejection) = running.admit(rejection);
-    let mut request = Request::new(head, Some(client));
+    let mut request = Request::new(head, client);
     let span = match client == peer {
         true => Span::current(),
         // The log lines are about the client, not about the proxy.
-        false => info_span!(parent: None, "connection", peer = %client),
+        false => info_span!(parent: None, "connection", peer = client.map(display)),
     };
     let response = answer(&mut request, &running.server, rejection).instrument(span).await;
     let is_websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -127,15 +133,23 @@ async fn request(
 
 /// Tells by the first byte whether the client uses TLS, and encrypts if the server does. `None` if
 /// no response is possible.
-async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<Stream>> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
+async fn detect_tls(running: &Running, stream: Stream) -> io::Result<Option<Stream>> {
+    let tcp = match &stream {
+        Either::Left(tcp) => Some(tcp),
+        Either::Right(_) => None,
+    };
+    let mut first = [0; 12];
+    if let Some(tcp) = tcp
+        && tcp.peek(&mut first).await? == 0
+    {
         return Ok(None);
     }
     // 22 is the type of a TLS handshake record (RFC 8446, section 5.1). No method starts with it.
-    let is_client_tls = first == [22];
+    // The bytes of a Unix socket cannot be seen without taking them.
+    let is_client_tls = first.starts_with(&[22]) || tcp.is_none() && running.server.is_tls();
     #[cfg(feature = "tls")]
-    if is_client_tls && let Some(acceptor) = &running.server.tls {
+    if is_client_tls && let Some(acceptors) = &running.server.tls {
+        let acceptor = acceptors.borrow().clone();
         let encrypted = acceptor.accept(stream).await.inspect_err(|error| {
             info!("TLS handshake failed: {error}; does the client trust the certificate?");
         });
@@ -146,7 +160,10 @@ async fn detect_tls(running: &Running, stream: TcpStream) -> io::Result<Option<S
         return Ok(None);
     }
     if running.server.is_tls() {
-        info!("plain HTTP on the TLS port: use wss:// and https://");
+        match is_proxy_protocol(&first) {
+            true => info!("{PROXY_PROTOCOL}"),
+            false => info!("plain HTTP on the TLS port: use wss:// and https://"),
+        }
     }
-    Ok(Some(Either::Left(stream)))
+    Ok(Some(stream))
 }

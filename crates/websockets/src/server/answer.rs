@@ -20,18 +20,14 @@ pub(super) async fn answer(
     server: &Server,
     rejection: Option<Rejection>,
 ) -> Response {
-    if !has_one_host(request) {
-        return respond(StatusCode::BAD_REQUEST, "A request must have exactly one Host header.");
+    if let Some(response) = malformed(request) {
+        return response;
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let text = "This server answers only GET and HEAD.";
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, text);
         set(&mut response, header::ALLOW, "GET, HEAD");
         return response;
-    }
-    if !is_path(request.uri()) {
-        let text = "The request target must be a path, for example /.";
-        return respond(StatusCode::BAD_REQUEST, text);
     }
     if lists(request.headers(), header::UPGRADE, "websocket") {
         return upgrade(request, server, rejection).await;
@@ -66,7 +62,10 @@ pub(super) async fn upgrade(
     rejection: Option<Rejection>,
 ) -> Response {
     if let Some(rejection) = rejection {
-        return rejected(rejection);
+        let response = rejected(rejection);
+        let reason = String::from_utf8_lossy(response.body().trim_ascii_end());
+        info!("WebSocket request rejected: {}: {reason}", response.status());
+        return response;
     }
     let mut response = handshake::check(request, &server.origins);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -106,6 +105,19 @@ const HANDSHAKE_HEADERS: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
+/// The response to a request whose `Host` or target is invalid.
+pub(super) fn malformed(request: &Request) -> Option<Response> {
+    let text = match (has_one_host(request), request.method()) {
+        (false, _) => "A request must have exactly one Host header.",
+        // Other methods have other targets, for example `OPTIONS *`.
+        (_, &Method::GET | &Method::HEAD) if !is_path(request.uri()) => {
+            "The request target must be a path, for example /."
+        }
+        _ => return None,
+    };
+    Some(respond(StatusCode::BAD_REQUEST, text))
+}
+
 /// Whether the request has the one `Host` that it must have. HTTP/1.0 did not know it (RFC 9112,
 /// section 3.2).
 fn has_one_host(request: &Request) -> bool {
@@ -127,12 +139,15 @@ fn is_path(target: &Uri) -> bool {
 fn rejected(rejection: Rejection) -> Response {
     let unavailable = |text| respond(StatusCode::SERVICE_UNAVAILABLE, text);
     match rejection {
-        Rejection::Full => unavailable("Too many connections are open; try again later."),
+        Rejection::Full => unavailable(
+            "Too many connections are open; try again later, or raise --max-connections.",
+        ),
         Rejection::ShuttingDown => unavailable("The server is shutting down; try again later."),
         // Not 503: a proxy would consider this server broken and try the next one.
         Rejection::AddressFull => respond(
             StatusCode::TOO_MANY_REQUESTS,
-            "Too many connections are open from your address; close some, or try again later.",
+            "Too many connections are open from your address; close some, or raise \
+             --max-connections-per-address.",
         ),
     }
 }

@@ -11,7 +11,7 @@ use tungstenite::http::{self, StatusCode};
 use tungstenite::protocol::Role;
 
 use super::accept::Accepted;
-use super::answer::upgrade;
+use super::answer::{malformed, upgrade};
 use super::connection::run_connection;
 use super::handler::Handler;
 use super::handshake::required;
@@ -72,9 +72,13 @@ impl Bridge {
         let (permit, rejection) = running.limits.try_acquire(Some(client.ip()));
         let (awaiting_shutdown_notice, rejection) = running.admit(rejection);
         let mut request = Request::new(head, Some(client));
-        let response = match lists(request.headers(), http::header::UPGRADE, "websocket") {
-            false => required("This is a WebSocket; connect with a client, for example talk."),
-            true => {
+        let is_upgrade = lists(request.headers(), http::header::UPGRADE, "websocket");
+        let response = match malformed(&request) {
+            Some(response) => response,
+            None if !is_upgrade => {
+                required("This is a WebSocket; connect with a client, for example talk.")
+            }
+            None => {
                 let response = upgrade(&mut request, &running.server, rejection)
                     .instrument(info_span!("connection", peer = %client));
                 let response = timeout(open_timeout, response).await;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use ipnet::IpNet;
 
 use super::origin;
 use crate::socket::{LONGEST, Options};
@@ -19,7 +20,7 @@ const LARGEST: usize = 1 << 30;
 /// compiles when a flag is added.
 #[derive(Clone, Debug, Parser, PartialEq)]
 pub struct Flags {
-    /// Where to listen, as HOST:PORT; port 0 picks a free one
+    /// Where to listen, as HOST:PORT or unix:PATH; port 0 picks a free one
     pub address: String,
 
     /// Seconds that a client has for TLS and the opening handshake
@@ -55,9 +56,9 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_connections_per_address: usize,
 
-    /// Trust X-Forwarded-For from this proxy; may be repeated [default: none]
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    pub trusted_proxy: Vec<IpAddr>,
+    /// Trust X-Forwarded-For from this proxy or network; may be repeated [default: none]
+    #[arg(long, value_name = "ADDRESS", value_parser = network)]
+    pub trusted_proxy: Vec<IpNet>,
 }
 
 impl Default for Flags {
@@ -73,9 +74,10 @@ impl Flags {
         parse_with_default_address(address)
     }
 
-    /// The host of `address`, without the port.
+    /// The host of `address`, without the port. It is empty if the address is a Unix socket.
     pub fn host(&self) -> &str {
-        self.address.rsplit_once(':').map_or("", |(host, _port)| host)
+        let tcp = Some(&self.address).filter(|address| !address.starts_with("unix:"));
+        tcp.and_then(|address| address.rsplit_once(':')).map_or("", |(host, _port)| host)
     }
 
     /// The settings of each socket.
@@ -121,8 +123,11 @@ pub fn parse_with_default_address<P: Parser>(address: &'static str) -> P {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| "use an IP address, for example 127.0.0.1 or ::1".to_owned())
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse().map(|address: IpAddr| address.to_canonical().into());
+    address.or_else(|_| text.parse()).map_err(|_| {
+        "use an IP address or a network, for example 127.0.0.1, ::1 or 10.0.0.0/8".to_owned()
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use tungstenite::http::HeaderMap;
 
 use crate::headers::items;
@@ -13,7 +14,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The client's address: the last one in the chain that does not belong to a trusted proxy. Its
 /// port is 0 unless the proxy reports one. `peer` is the other end of the connection.
-pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> SocketAddr {
+pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> SocketAddr {
     let mut client = peer;
     let mut hops = items(headers, X_FORWARDED_FOR).rev();
     while is_trusted(client.ip(), trusted)
@@ -26,9 +27,9 @@ pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) 
     client
 }
 
-pub(super) fn is_trusted(address: IpAddr, trusted: &[IpAddr]) -> bool {
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
-    trusted.iter().any(|trusted| trusted.to_canonical() == address)
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// An address as proxies write it. Some add a port.
@@ -45,8 +46,8 @@ mod tests {
     use super::*;
 
     fn seen(peer: &str, headers: &[&str]) -> String {
-        let trusted = ["10.0.0.1", "10.0.0.2", "::1"].map(|ip| ip.parse().ok()).into_iter();
-        let trusted: Vec<IpAddr> = trusted.flatten().collect();
+        let trusted = ["10.0.0.1/32", "10.0.0.2/32", "::1/128", "10.7.0.0/16", "fd00::/8"];
+        let trusted: Vec<IpNet> = trusted.iter().flat_map(|network| network.parse()).collect();
         let mut map = HeaderMap::new();
         for value in headers {
             map.append(
@@ -67,6 +68,14 @@ mod tests {
         assert_eq!(seen("[::1]:5", &["2001:db8::7"]), "[2001:db8::7]:0");
         assert_eq!(seen("[::1]:5", &["[2001:db8::7]:81"]), "[2001:db8::7]:81");
         assert_eq!(seen("[::1]:5", &["[2001:db8::7]"]), "[2001:db8::7]:0");
+    }
+
+    #[test]
+    fn every_proxy_of_a_trusted_network_is_trusted() {
+        assert_eq!(seen("10.7.255.1:5", &["192.0.2.7, 10.7.0.1"]), "192.0.2.7:0");
+        assert_eq!(seen("[::ffff:10.7.0.1]:5", &["192.0.2.7, fd12::1"]), "192.0.2.7:0");
+        assert_eq!(seen("10.8.0.1:5", &["192.0.2.7"]), "10.8.0.1:5");
+        assert_eq!(seen("[fe80::1]:5", &["192.0.2.7"]), "[fe80::1]:5");
     }
 
     #[test]
@@ -98,8 +107,8 @@ mod tests {
             "",
             "1.2.3.4.5",
         ];
-        let trusted: Vec<IpAddr> =
-            ["10.0.0.1", "10.0.0.2", "::1"].map(|ip| ip.parse().unwrap()).into();
+        let trusted: [IpNet; 3] =
+            ["10.0.0.1/32", "10.0.0.2/32", "::1/128"].map(|network| network.parse().unwrap());
         let header = |value: &[u8]| HeaderValue::from_bytes(value).ok();
         check(1000, |input| {
             let peer = *input.choose(&["10.0.0.1:5", "[::1]:5", "192.0.2.9:5"])?;

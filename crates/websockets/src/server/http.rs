@@ -73,6 +73,9 @@ fn parse(buffer: &[u8]) -> Result<Option<(usize, http::Request<()>)>, Invalid> {
             let text = "This server supports HTTP/1.1, not HTTP/2.";
             return Err((StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
         }
+        Err(_) if is_proxy_protocol(buffer) => {
+            return Err((StatusCode::BAD_REQUEST, PROXY_PROTOCOL));
+        }
         Err(_) => return Err(INVALID),
     };
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -81,6 +84,14 @@ fn parse(buffer: &[u8]) -> Result<Option<(usize, http::Request<()>)>, Invalid> {
     let head = parsed.headers.iter().fold(head, |head, field| head.header(field.name, field.value));
     Ok(Some((length, head.body(()).map_err(|_| INVALID)?)))
 }
+
+/// Whether a connection starts with the PROXY protocol of HAProxy, version 1 or 2.
+pub(super) fn is_proxy_protocol(start: &[u8]) -> bool {
+    start.starts_with(b"PROXY ") || start.starts_with(b"\r\n\r\n\0\r\nQUIT\n")
+}
+
+pub(super) const PROXY_PROTOCOL: &str = "This server does not support the PROXY protocol; turn it \
+     off in the proxy, and use X-Forwarded-For with --trusted-proxy.";
 
 /// Whether a request announces a body, which nobody reads.
 pub(super) fn has_body(headers: &http::HeaderMap) -> bool {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::{Flags, forwarded};
@@ -23,7 +24,7 @@ pub(super) enum Rejection {
 pub(super) struct ConnectionLimits {
     max: usize,
     max_per_address: usize,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<IpNet>,
     in_use: Mutex<InUse>,
 }
 
@@ -78,7 +79,7 @@ impl ConnectionLimits {
         self.in_use.lock().total
     }
 
-    pub(super) fn trusted_proxies(&self) -> &[IpAddr] {
+    pub(super) fn trusted_proxies(&self) -> &[IpNet] {
         &self.trusted_proxies
     }
 }
@@ -141,7 +142,7 @@ mod tests {
         let flags = Flags {
             max_connections: max,
             max_connections_per_address: max_per_address,
-            trusted_proxy: vec![IpAddr::from([10, 0, 0, 1])],
+            trusted_proxy: vec![IpAddr::from([10, 0, 0, 1]).into()],
             ..Flags::default()
         };
         Arc::new(ConnectionLimits::new(&flags))

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// How many connects the kernel keeps for us until we accept them. Linux' own upper limit
 /// (`net.core.somaxconn`); tokio's default of 1024 overflows when thousands connect at once.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// How many free ports are tried, because the port of the first address may be in use on the
 /// second one.
@@ -38,7 +38,11 @@ pub async fn bind(address: &str) -> Result<Vec<TcpListener>> {
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
-    let usage = || format!("the address {address:?} is not HOST:PORT; use one like localhost:8765");
+    let usage = || {
+        format!(
+            "the address {address:?} is not HOST:PORT or unix:PATH; use one like localhost:8765"
+        )
+    };
     let (host, port) = address.rsplit_once(':').ok_or_else(usage)?;
     let port: u16 = port.parse().map_err(|_| usage())?;
     if host.is_empty() {

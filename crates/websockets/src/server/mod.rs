@@ -16,6 +16,7 @@
 //! | `handler` | what a handler is |
 //! | `bridge` | feature `hyper`: WebSockets on a port of axum or hyper |
 //! | [`listen`] | every address of a host name |
+//! | `listener` | a TCP or a Unix socket that accepts connections |
 //! | [`flags`] | the servers' command line |
 //! | `signals` | when to stop |
 //!
@@ -67,6 +68,7 @@ mod handshake;
 mod http;
 mod limits;
 pub mod listen;
+mod listener;
 mod origin;
 mod request;
 mod running;
@@ -101,7 +103,7 @@ pub struct Server {
     ready: Option<Arc<Ready>>,
     on_close: Option<Arc<OnClose>>,
     #[cfg(feature = "tls")]
-    tls: Option<tokio_native_tls::TlsAcceptor>,
+    tls: Option<tokio::sync::watch::Receiver<tokio_native_tls::TlsAcceptor>>,
 }
 
 impl Server {
@@ -204,8 +206,19 @@ impl Server {
     /// Serves `wss://` and `https://` with this acceptor, instead of `ws://` and `http://`.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, acceptor: tokio_native_tls::TlsAcceptor) -> Self {
-        self.tls = Some(acceptor);
+    pub fn tls(self, acceptor: tokio_native_tls::TlsAcceptor) -> Self {
+        self.renewed_tls(tokio::sync::watch::channel(acceptor).1)
+    }
+
+    /// Like [`tls`](Self::tls), but each new connection uses the latest acceptor that was sent, so
+    /// that you can renew a certificate without a restart.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn renewed_tls(
+        mut self,
+        acceptors: tokio::sync::watch::Receiver<tokio_native_tls::TlsAcceptor>,
+    ) -> Self {
+        self.tls = Some(acceptors);
         self
     }
 

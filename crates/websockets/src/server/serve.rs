@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use tracing::{Instrument, info, info_span, warn};
 use super::accept::accept;
 use super::connection::run_connection;
 use super::handler::Handler;
+use super::listener::Listener;
 use super::running::Running;
-use super::{Server, listen, origin, signals, with};
+use super::{Server, origin, signals, with};
 use crate::{Result, print_line};
 
 /// How many rejected connections of a listener are handled at once. One more, and the oldest is
@@ -58,16 +59,24 @@ impl Server {
     /// # Errors
     ///
     /// One sentence, if it cannot listen.
-    pub async fn serve<A>(self, handler: impl Handler<(), A>) -> Result<()> {
+    pub async fn serve<A>(mut self, handler: impl Handler<(), A>) -> Result<()> {
         signals::exit_within(MAX_SHUTDOWN)?;
         let signal = signals::signals()?;
         let stop = async {
             signal.await;
             info!("shutting down; a second signal ends at once");
         };
-        let listeners = listen::bind(&self.flags.address).await?;
+        let mut listeners = Listener::inherited()?;
+        match listeners.first() {
+            None => listeners = Listener::bind(&self.flags.address).await?,
+            // Not the one of the command line, which may be the default.
+            Some(first) => {
+                let address = first.tcp_address().map(|address| address.to_string());
+                self.flags.address = address.unwrap_or_default();
+            }
+        }
         self.announce(&listeners)?;
-        self.serve_on(listeners, handler, stop).await;
+        self.run(listeners, handler, stop).await;
         Ok(())
     }
 
@@ -88,12 +97,21 @@ impl Server {
     /// nothing. To pass a state, use [`with`]. Returns when every connection has
     /// ended, or its time is over.
     pub async fn serve_on<A>(
-        mut self,
+        self,
         listeners: Vec<TcpListener>,
         handler: impl Handler<(), A>,
         stop: impl Future<Output = ()>,
     ) {
-        self.origins.own = listeners.first().and_then(|first| self.own_origin(first).ok());
+        self.run(listeners.into_iter().map(Listener::Tcp).collect(), handler, stop).await;
+    }
+
+    async fn run<A>(
+        mut self,
+        listeners: Vec<Listener>,
+        handler: impl Handler<(), A>,
+        stop: impl Future<Output = ()>,
+    ) {
+        self.origins.own = self.own_origin(&listeners);
         let running = Running::new(self, handler.boxed(()));
         // If this future is dropped, the connections end with it.
         defer!(running.begin_shutdown());
@@ -108,22 +126,22 @@ impl Server {
         accepting.shutdown().await;
     }
 
-    fn announce(&self, listeners: &[TcpListener]) -> Result<()> {
-        let s = if self.is_tls() { "s" } else { "" };
+    fn announce(&self, listeners: &[Listener]) -> Result<()> {
+        let scheme = if self.is_tls() { "wss" } else { "ws" };
         for listener in listeners {
-            print_line(&format!("listening on ws{s}://{}", listener.local_addr()?));
+            print_line(&format!("listening on {}", listener.url(scheme)?));
         }
         if self.page.is_some()
-            && let Some(first) = listeners.first()
+            && let Some(origin) = self.own_origin(listeners)
         {
-            print_line(&format!("open {}/ in a browser", self.own_origin(first)?));
+            print_line(&format!("open {origin}/ in a browser"));
         }
         Ok(())
     }
 
-    /// The origin of the page, as a browser sends it.
-    fn own_origin(&self, listener: &TcpListener) -> Result<String> {
-        let address = listener.local_addr()?;
+    /// The origin of the page, as a browser sends it. A browser cannot open a Unix socket.
+    fn own_origin(&self, listeners: &[Listener]) -> Option<String> {
+        let address: SocketAddr = listeners.first()?.tcp_address()?;
         let name = self.flags.host();
         let host = match (address.ip(), name.trim_matches(['[', ']']).parse::<IpAddr>()) {
             // A server can listen on 0.0.0.0, but a browser cannot open it.
@@ -133,22 +151,20 @@ impl Server {
             (_, Err(_)) => name.to_owned(),
         };
         let scheme = if self.is_tls() { "https" } else { "http" };
-        Ok(origin::serialize(scheme, &host, Some(address.port())))
+        Some(origin::serialize(scheme, &host, Some(address.port())))
     }
 }
 
 /// Accepts connections, and runs each in a task of its own.
-async fn accept_all(listener: TcpListener, running: Arc<Running>) {
+async fn accept_all(listener: Listener, running: Arc<Running>) {
     let mut pending = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Nagle's algorithm would delay a close frame until the message before it is
-                // acknowledged: 44 ms for each conversation.
-                _ = stream.set_nodelay(true);
-                let (permit, rejection) = running.limits.try_acquire(Some(peer.ip()));
+                let ip = peer.map(|peer| peer.ip());
+                let (permit, rejection) = running.limits.try_acquire(ip);
                 let accepting = accept(Arc::clone(&running), stream, peer, permit, rejection)
-                    .instrument(info_span!("connection", %peer));
+                    .instrument(info_span!("connection", peer = peer.map(display)));
                 let connection = run_connection(Arc::clone(&running), Box::pin(accepting));
                 let connection = tokio::spawn(connection);
                 if rejection.is_some() {
