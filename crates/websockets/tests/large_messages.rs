@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use testing::memory::resident_kib;
 use testing::{Peer, Program, Raw, soon};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,7 +16,7 @@ use tungstenite::Message;
 async fn echo(limits: &str, flags: &[&str]) -> Program {
     // What is freed goes back to the system, so that what is resident is what is held.
     let malloc = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_ARENA_MAX", "1")];
-    echo_with(&malloc, limits, flags).await
+    echo_with(&malloc, limits, &[&["--ping-interval", "0"], flags].concat()).await
 }
 
 async fn echo_with(environment: &[(&str, &str)], limits: &str, flags: &[&str]) -> Program {
@@ -25,7 +26,7 @@ async fn echo_with(environment: &[(&str, &str)], limits: &str, flags: &[&str]) -
     assert!(echo.exists(), "build it: cargo build -p websockets --example echo");
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), echo.to_str().unwrap()]);
-    sh.args(["localhost:0", "--ping-interval", "0"]).args(flags);
+    sh.arg("localhost:0").args(flags);
     sh.envs(environment.iter().copied());
     Program::start_command(&mut sh).await
 }
@@ -75,6 +76,25 @@ async fn after_a_large_message_with_pings_in_between_an_idle_connection_is_small
         assert!(peer.message().await.is_text());
     });
     assert!(cost.await < 32);
+}
+
+/// The kernel would take all of the message, and a ping would wait behind them.
+#[tokio::test]
+async fn a_peer_that_reads_slowly_is_not_disconnected() {
+    const MIB: usize = 1 << 20;
+    let flags = ["--ping-interval", "1", "--ping-timeout", "1"];
+    let server = echo_with(&[], "", &flags).await;
+    let mut peer = Raw::open_narrow(server.address).await;
+    peer.frame(0x82, vec![7; MIB]).await;
+    let mut received = 0;
+    while received < MIB {
+        sleep(Duration::from_millis(50)).await;
+        let mut part = vec![0; 50 << 10];
+        let read = soon("a part", peer.stream.read(&mut part)).await.unwrap();
+        assert_ne!(read, 0, "{}", server.log());
+        received += read;
+    }
+    assert!(!server.log().contains("1011"), "{}", server.log());
 }
 
 /// By default, glibc keeps what it has freed for each thread.

@@ -9,6 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
 
+use crate::socket::limit_unsent;
+
 /// How long one address is tried alone before the next one is tried beside it: RFC 8305,
 /// section 8, "Connection Attempt Delay". A dead IPv6 costs this much, not a timeout.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -22,6 +24,7 @@ pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = alternating(lookup_host((host, port)).await?.collect());
     let stream = race(addresses, TcpStream::connect).await?;
     stream.set_nodelay(true)?;
+    limit_unsent(&stream);
     Ok(stream)
 }
 

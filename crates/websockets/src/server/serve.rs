@@ -18,6 +18,7 @@ use super::handler::Handler;
 use super::listener::Listener;
 use super::running::Running;
 use super::{Server, origin, signals, with};
+use crate::socket::limit_unsent;
 use crate::{Result, print_line};
 
 /// How many rejected connections of a listener are handled at once. One more, and the oldest is
@@ -157,6 +158,9 @@ impl Server {
 
 /// Accepts connections, and runs each in a task of its own.
 async fn accept_all(listener: Listener, running: Arc<Running>) {
+    if let Listener::Tcp(listener) = &listener {
+        limit_unsent(listener);
+    }
     let mut pending = VecDeque::new();
     loop {
         match listener.accept().await {

@@ -54,7 +54,7 @@ pub(crate) use self::pings::LONGEST;
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;
-pub(crate) use self::stream::{Stream, boxed};
+pub(crate) use self::stream::{Stream, boxed, limit_unsent};
 
 /// How many messages are returned without a pause. Then the handler gets to what else it waits
 /// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task

@@ -19,3 +19,16 @@ pub(crate) type Stream = Either<TcpStream, Box<dyn Io>>;
 pub(crate) fn boxed(stream: impl Io) -> Stream {
     Either::Right(Box::new(stream))
 }
+
+/// Lets the kernel take no more than 64 KiB beyond what the peer can take now. By default it takes
+/// up to 4 MiB. A ping would wait behind them, so a peer that reads slowly would miss the time for
+/// its pong. A listener passes this on to the connections that it accepts.
+#[cfg(target_os = "linux")]
+pub(crate) fn limit_unsent(socket: &impl std::os::fd::AsFd) {
+    // Without it, only a slow peer is worse off.
+    _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(64 << 10);
+}
+
+/// Only Linux has this.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_unsent<T>(_socket: &T) {}
