@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, ErrorCode, Row, params};
 use websockets::fanout::Fanout;
 use websockets::{CloseCode, CloseWith, Message, Result};
 
@@ -61,15 +61,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The error of SQLite.
+    /// An error message with the path, the error of SQLite, and what to do.
     pub fn open(path: &Path) -> Result<Self> {
-        let db = Connection::open(path)?;
+        let message = |error| format!("cannot open {}: {error}; {}", path.display(), hint(&error));
+        let db = Connection::open(path).map_err(message)?;
         db.busy_timeout(LOCK_TIMEOUT)?;
-        db.execute_batch(SCHEMA).map_err(|error| {
-            format!("cannot open {}: {error}; is another server using it?", path.display())
-        })?;
-        let last_number: Option<_> =
-            db.query_row("SELECT max(number) FROM messages", [], |row| row.get(0))?;
+        db.execute_batch(SCHEMA).map_err(message)?;
+        let last_number: Option<_> = db
+            .query_row("SELECT max(number) FROM messages", [], |row| row.get(0))
+            .map_err(message)?;
         let start = now_ms() - 1;
         let oldest_known = if last_number.is_none() { start } else { 0 };
         let last_number = last_number.unwrap_or(start);
@@ -144,6 +144,18 @@ impl Store {
             room.change(|room, to_all| room.post(stored.clone(), to_all));
         }
         Ok((stored_number, stored))
+    }
+}
+
+/// What to do if the database cannot be opened.
+fn hint(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => "stop the other server, or pass another --data",
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            "move the file away, or replace it by a backup"
+        }
+        Some(ErrorCode::DiskFull) => "free some space",
+        _ => "let this user write the file and its folder, or pass another --data",
     }
 }
 

@@ -63,18 +63,23 @@ impl Key {
     ///
     /// An error message if the key cannot be read, or if other users of this machine can read it.
     pub fn load(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder)?;
+        let cannot_write = |error| {
+            format!("cannot use the folder {}: {error}; pass another --data", folder.display())
+        };
+        fs::create_dir_all(folder).map_err(cannot_write)?;
         let path = folder.join("key");
         if !path.exists() {
-            let (mut new, mut key) = (NamedTempFile::new_in(folder)?, [0; 32]);
+            let mut new = NamedTempFile::new_in(folder).map_err(cannot_write)?;
+            let mut key = [0; 32];
             getrandom::fill(&mut key)?;
-            new.write_all(&key)?;
+            new.write_all(&key).map_err(cannot_write)?;
             // Another program may create a key at the same moment, so this moves the complete file
             // into place, and only if there is no key yet.
             _ = new.persist_noclobber(&path);
         }
-        let key =
-            fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let key = fs::read(&path).map_err(|error| {
+            format!("cannot read {}: {error}; run the server as its owner", path.display())
+        })?;
         #[cfg(unix)]
         if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
             return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());

@@ -30,8 +30,8 @@ pub struct Counter {
     pub users_changed: Arc<Notify>,
     /// The number of users in the last `users` event.
     announced_users: usize,
-    /// The reason why Redis cannot be used now.
-    outage: Option<String>,
+    /// The reasons why Redis cannot be used now, the latest last.
+    outage: Vec<String>,
 }
 
 impl Counter {
@@ -46,7 +46,7 @@ impl Counter {
     ///
     /// The reason why Redis cannot be used.
     pub fn ready(&self) -> Result<(), String> {
-        self.outage.clone().map_or(Ok(()), Err)
+        self.outage.last().map_or(Ok(()), |reason| Err(reason.clone()))
     }
 
     /// Applies a published update if it is the next one. Returns `false` if this server must ask
@@ -75,7 +75,7 @@ impl Counter {
             let values = if update.value == self.value { vec![] } else { vec![update.value] };
             self.set_state(update, values, to_all);
         }
-        if self.outage.take().is_some() {
+        if !std::mem::take(&mut self.outage).is_empty() {
             info!("Redis is back: the counter is at {}", self.value);
             to_all.push(Event::State { value: self.value }.to_json());
         }
@@ -95,13 +95,14 @@ impl Counter {
     /// often only that the connection has ended. All clients receive the error message once.
     pub fn fail(&mut self, reason: &str, to_all: &mut Frames) {
         let outage = format!("cannot use Redis: {reason}");
-        if self.outage.as_ref() != Some(&outage) {
+        if !self.outage.contains(&outage) {
             warn!("{outage}");
         }
-        if self.outage.is_none() {
+        if self.outage.is_empty() {
             to_all.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
         }
-        self.outage = Some(outage);
+        self.outage.retain(|reason| *reason != outage);
+        self.outage.push(outage);
     }
 }
 
@@ -109,7 +110,7 @@ impl State for Counter {
     fn snapshot(&self, frames: &mut Frames) {
         frames.push(Event::Users { count: self.announced_users }.to_json());
         frames.push(Event::State { value: self.value }.to_json());
-        if self.outage.is_some() {
+        if !self.outage.is_empty() {
             frames.push(Event::Error { message: OUT_OF_DATE.to_owned() }.to_json());
         }
     }

@@ -143,7 +143,8 @@ class Page:
             self.gaps += event["type"] == "gap"
             if event["type"] == "message":
                 # The history had this message already. It is also the answer to the repeated one.
-                if self.received and event["number"] <= self.received[-1][0]:
+                is_old = self.received and event["number"] <= self.received[-1][0]
+                if is_old and event["name"] == self.name:
                     continue
                 self.received.append((event["number"], event["name"], event["text"]))
                 if event["name"] == self.name and event["text"] == text:

@@ -94,8 +94,24 @@ async fn a_second_server_on_the_same_folder_waits_for_the_end_of_the_first() {
     let third = testing::run(crate::EXE, &["localhost:0", "--data", data], "").await;
     assert_eq!(third.status.code(), Some(1));
     let message = String::from_utf8(third.stderr).unwrap();
-    assert!(
-        message.contains("is another server using it?") && message.lines().count() == 1,
-        "{message}"
-    );
+    assert!(message.contains("stop the other server") && message.lines().count() == 1, "{message}");
+}
+
+#[tokio::test]
+async fn an_unusable_folder_or_database_is_one_sentence() {
+    let folder = crate::folder();
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("file");
+    std::fs::write(&file, "x".repeat(10_000)).unwrap();
+    let damaged = folder.join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::copy(&file, damaged.join("chat.db")).unwrap();
+    for (data, hint) in [(&file, "pass another --data"), (&damaged, "replace it by a backup")] {
+        let data = data.to_str().unwrap();
+        let output = testing::run(crate::EXE, &["localhost:0", "--data", data], "").await;
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(data) && message.contains(hint), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }

@@ -42,11 +42,18 @@ pub fn renewed_acceptor(
     key: Option<PathBuf>,
     host: &str,
 ) -> Result<watch::Receiver<tokio_native_tls::TlsAcceptor>> {
+    let first = acceptor(&pem, key.as_deref(), host)?;
+    let (sender, receiver) = watch::channel(first);
+    let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    // A pipe can be read only once.
+    if ![Some(&pem), key.as_ref()].into_iter().flatten().all(is_file) {
+        return Ok(receiver);
+    }
     let host = host.to_owned();
     // The contents, because a change of a link on the way to a file leaves its time as it is.
     let read = |pem: &Path, key: Option<&Path>| [Some(pem), key].map(|file| fs::read(file?).ok());
     let mut known = read(&pem, key.as_deref());
-    let (sender, receiver) = watch::channel(acceptor(&pem, key.as_deref(), &host)?);
+    let mut last_error = String::new();
     // Not a task, because a file system may block for long.
     let follow = move || {
         while !sender.is_closed() {
@@ -55,14 +62,20 @@ pub fn renewed_acceptor(
             if current == known {
                 continue;
             }
-            known = current;
             match acceptor(&pem, key.as_deref(), &host) {
                 Ok(acceptor) => {
                     tracing::info!("new connections use the renewed {}", pem.display());
                     sender.send_replace(acceptor);
+                    known = current;
+                    last_error.clear();
                 }
+                // It is tried again: its key may follow, or its time may come.
                 Err(error) => {
-                    tracing::warn!("the old certificate stays in use, because {error}");
+                    let error = error.to_string();
+                    if error != last_error {
+                        tracing::warn!("the old certificate stays in use, because {error}");
+                    }
+                    last_error = error;
                 }
             }
         }

@@ -140,7 +140,7 @@ mod unix {
             assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
         }
         assert_eq!(server.line().await.unwrap(), "< Ada");
-        fails(&address(&path), "; use another path, or stop its server").await;
+        fails(&address(&path), "; stop the other program, or use another path").await;
         server.terminate();
         assert!(server.exit().await.success());
         assert!(!path.exists());
@@ -150,10 +150,12 @@ mod unix {
     async fn a_file_that_is_no_socket_is_kept() {
         let path = path("file");
         std::fs::write(&path, "text").unwrap();
-        fails(&address(&path), "; use another path, or stop its server").await;
+        fails(&address(&path), "it is not a socket; use another path").await;
         assert_eq!(std::fs::read(&path).unwrap(), b"text");
-        fails(&address(&path.join("below")), "; use another path").await;
-        fails("unix:", "is not HOST:PORT or unix:PATH").await;
+        fails(&address(&path.join("below")), "; use a path in a folder").await;
+        let missing = path.with_extension("missing").join("socket");
+        fails(&address(&missing), "; make its folder, or use another path").await;
+        fails("unix:", "has no path; use one like unix:/run/a.sock").await;
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -119,14 +119,14 @@ pub(super) fn malformed(request: &Request) -> Option<Response> {
 }
 
 /// Whether the request has the one `Host` that it must have. HTTP/1.0 did not know it (RFC 9112,
-/// section 3.2).
+/// section 3.2), and HTTP/2 has it in the target.
 fn has_one_host(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
         }
-        (None, _) => request.version() < Version::HTTP_11,
+        (None, _) => request.version() != Version::HTTP_11,
         (Some(_), Some(_)) => false,
     }
 }

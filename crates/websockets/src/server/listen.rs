@@ -38,11 +38,7 @@ pub async fn bind(address: &str) -> Result<Vec<TcpListener>> {
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
-    let usage = || {
-        format!(
-            "the address {address:?} is not HOST:PORT or unix:PATH; use one like localhost:8765"
-        )
-    };
+    let usage = || format!("the address {address:?} is not HOST:PORT; use one like localhost:8765");
     let (host, port) = address.rsplit_once(':').ok_or_else(usage)?;
     let port: u16 = port.parse().map_err(|_| usage())?;
     if host.is_empty() {

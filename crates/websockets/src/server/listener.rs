@@ -3,7 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
-use std::{fs, os::unix::fs::FileTypeExt, path::PathBuf};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::PathBuf,
+};
 
 use tokio::net::TcpListener;
 #[cfg(unix)]
@@ -16,9 +20,10 @@ use crate::socket::Stream;
 
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// The file is removed when this is dropped. A socket that systemd passed has none.
+    /// The file, with its inode, is removed when this is dropped. A socket that systemd passed has
+    /// none.
     #[cfg(unix)]
-    Unix(UnixListener, Option<PathBuf>),
+    Unix(UnixListener, Option<(PathBuf, u64)>),
 }
 
 impl Listener {
@@ -59,11 +64,21 @@ impl Listener {
     /// One sentence.
     pub(super) async fn bind(address: &str) -> Result<Vec<Self>> {
         #[cfg(unix)]
-        if let Some(path) = address.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        if let Some(path) = address.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err("the address unix: has no path; use one like unix:/run/a.sock".into());
+            }
             let listener = bind_unix(path).await.map_err(|error| {
-                format!("cannot listen on {address}: {error}; use another path, or stop its server")
+                let hint = match error.kind() {
+                    io::ErrorKind::AddrInUse => "stop the other program, or use another path",
+                    io::ErrorKind::AlreadyExists => "use another path",
+                    io::ErrorKind::NotFound => "make its folder, or use another path",
+                    _ => "use a path in a folder that this user can write",
+                };
+                format!("cannot listen on {address}: {error}; {hint}")
             })?;
-            return Ok(vec![Self::Unix(listener, Some(path.into()))]);
+            let inode = fs::symlink_metadata(path)?.ino();
+            return Ok(vec![Self::Unix(listener, Some((path.into(), inode)))]);
         }
         Ok(listen::bind(address).await?.into_iter().map(Self::Tcp).collect())
     }
@@ -111,8 +126,10 @@ impl Listener {
 #[cfg(unix)]
 impl Drop for Listener {
     fn drop(&mut self) {
-        // The socket is still open, so no other server has replaced the file.
-        if let Self::Unix(_, Some(file)) = self {
+        // Somebody may have removed the file, and another server may have made its own.
+        if let Self::Unix(_, Some((file, inode))) = self
+            && fs::symlink_metadata(&*file).is_ok_and(|file| file.ino() == *inode)
+        {
             _ = fs::remove_file(file);
         }
     }
@@ -124,17 +141,22 @@ async fn bind_unix(path: &str) -> io::Result<UnixListener> {
     let bind = || {
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;
+        // As with a port, everyone on this machine may connect. The folder can limit that.
+        fs::set_permissions(path, Permissions::from_mode(0o666))?;
         socket.listen(listen::BACKLOG)
     };
     let bound = bind();
-    let is_socket = || fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-        && is_socket()
-        && let Err(error) = UnixStream::connect(path).await
-        && error.kind() == io::ErrorKind::ConnectionRefused
-    {
-        fs::remove_file(path)?;
-        return bind();
+    if bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        if !fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+            let message = "this file exists, and it is not a socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        if let Err(error) = UnixStream::connect(path).await
+            && error.kind() == io::ErrorKind::ConnectionRefused
+        {
+            fs::remove_file(path)?;
+            return bind();
+        }
     }
     bound
 }

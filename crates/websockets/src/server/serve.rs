@@ -37,8 +37,8 @@ impl Server {
     ///
     /// Then it sends 1001 to every client. In the handlers [`recv`](crate::Socket::recv) returns
     /// `None`, `send` fails, and each handler has the time of `--close-timeout`, 6 s at most, to
-    /// finish its work. After that it is dropped. If a handler blocks a thread, the program exits
-    /// within 9 s nevertheless. If you drop the future of `serve` itself, its
+    /// finish its work. After that it is dropped. On Unix the program exits with status 0 8.5 s
+    /// after the signal, whatever still runs, because a handler may block a thread. If you drop the future of `serve` itself, its
     /// connections end in the same way.
     ///
     /// ```no_run
@@ -68,16 +68,17 @@ impl Server {
             info!("shutting down; a second signal ends at once");
         };
         let mut listeners = Listener::inherited()?;
-        match listeners.first() {
-            None => listeners = Listener::bind(&self.flags.address).await?,
-            // Not the one of the command line, which may be the default.
-            Some(first) => {
-                let address = first.tcp_address().map(|address| address.to_string());
-                self.flags.address = address.unwrap_or_default();
-            }
+        let is_inherited = !listeners.is_empty();
+        if is_inherited {
+            // The port is that of the socket. The host is still the one that browsers use.
+            let port = listeners.iter().find_map(Listener::tcp_address).map(|tcp| tcp.port());
+            let address = port.map(|port| format!("{}:{port}", self.flags.host()));
+            self.flags.address = address.unwrap_or_default();
+        } else {
+            listeners = Listener::bind(&self.flags.address).await?;
         }
         self.announce(&listeners)?;
-        self.run(listeners, handler, stop).await;
+        self.run(listeners, is_inherited, handler, stop).await;
         Ok(())
     }
 
@@ -103,12 +104,14 @@ impl Server {
         handler: impl Handler<(), A>,
         stop: impl Future<Output = ()>,
     ) {
-        self.run(listeners.into_iter().map(Listener::Tcp).collect(), handler, stop).await;
+        let listeners = listeners.into_iter().map(Listener::Tcp).collect();
+        self.run(listeners, false, handler, stop).await;
     }
 
     async fn run<A>(
         mut self,
         listeners: Vec<Listener>,
+        is_inherited: bool,
         handler: impl Handler<(), A>,
         stop: impl Future<Output = ()>,
     ) {
@@ -122,6 +125,10 @@ impl Server {
             accepting.spawn(accept_all(listener, Arc::clone(&running)));
         }
         stop.await;
+        if is_inherited {
+            // A client that connects now waits for the next process that systemd starts.
+            accepting.shutdown().await;
+        }
         running.shut_down().await;
         // The port is free when this returns.
         accepting.shutdown().await;
@@ -158,8 +165,10 @@ impl Server {
 
 /// Accepts connections, and runs each in a task of its own.
 async fn accept_all(listener: Listener, running: Arc<Running>) {
-    if let Listener::Tcp(listener) = &listener {
-        limit_unsent(listener);
+    match &listener {
+        Listener::Tcp(listener) => limit_unsent(listener),
+        #[cfg(unix)]
+        Listener::Unix(..) => {}
     }
     let mut pending = VecDeque::new();
     loop {
