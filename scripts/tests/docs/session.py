@@ -7,7 +7,7 @@ from programs import ENVIRONMENT, Program, answers
 from tree import difference, joined, pattern
 
 BUILD = re.compile(r"((?:\b[A-Z_]+=\S* +)*)\bcargo run\b([^|;&>()]*)")
-PROGRAM = re.compile(r"\bcargo run( --quiet)?(?: --release)? -p (?!\S+ --(?:features|example))")
+PROGRAM = re.compile(r"\bcargo run(?: --quiet)?(?: --release)? -p ([\w-]+)(?! --(?:features|example)\b)(?: --(?= ))?")
 
 
 class Limits:
@@ -59,11 +59,13 @@ class Session:
     def start(self, command):
         """Builds beforehand, so that the limits are about running; a build's error shows there."""
         # `-p NAME` builds what a program depends on with just its own features, so once more for each
-        # program. `--bin NAME` builds and runs the same program with those of the whole workspace. That
-        # each program compiles with its own is a step of scripts/test. The optimizer, which takes two
-        # minutes for a program, changes no output.
-        command = PROGRAM.sub(r"cargo run\1 --bin ", command)
-        builds = [f"{variables}cargo build {arguments.split(' -- ')[0]}" for variables, arguments in BUILD.findall(command)]
+        # program. `--bin NAME` builds the same program with those of the whole workspace. That each
+        # program compiles with its own is a step of scripts/test. The optimizer, which takes two
+        # minutes for a program, changes no output. And cargo would wait for the builds of other steps.
+        builds = [f"cargo build --bin {name}" for name in PROGRAM.findall(command)]
+        folder = dict(self.environment).get("CARGO_TARGET_DIR", f"{self.top}/target")
+        command = PROGRAM.sub(rf"{folder}/debug/\1", command)
+        builds += [f"{variables}cargo build {arguments.split(' -- ')[0]}" for variables, arguments in BUILD.findall(command)]
         if command.startswith("scripts/make-cert"):
             builds.append("cargo build --features common/make-cert --example make-cert")
         for build in builds:

@@ -19,8 +19,11 @@ pub async fn input(prompt: &str, socket: &mut Socket) -> Result<String> {
     let (send, line) = oneshot::channel();
     // Not a thread of tokio, which would keep the program from ending while it waits for a line.
     std::thread::spawn(move || {
-        _ = send
-            .send(write_stdout(prompt.as_bytes()).map_err(Into::into).and_then(|()| read_line()));
+        _ = send.send(match write_stdout(prompt.as_bytes()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            // Even if nobody sees the prompt, the input may be there.
+            _ => read_line(),
+        });
     });
     tokio::select! {
         line = line => line?,

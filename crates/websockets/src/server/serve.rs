@@ -70,10 +70,12 @@ impl Server {
         let mut listeners = Listener::inherited()?;
         let is_inherited = !listeners.is_empty();
         if is_inherited {
-            // The port is that of the socket. The host is still the one that browsers use.
-            let port = listeners.iter().find_map(Listener::tcp_address).map(|tcp| tcp.port());
-            let address = port.map(|port| format!("{}:{port}", self.flags.host()));
-            self.flags.address = address.unwrap_or_default();
+            let address = listeners.iter().find_map(Listener::tcp_address);
+            self.flags.address = address.map_or_else(String::new, |tcp| match tcp.ip() {
+                // All addresses of this machine. Browsers use the host of the command line.
+                ip if ip.is_unspecified() => format!("{}:{}", self.flags.host(), tcp.port()),
+                _ => tcp.to_string(),
+            });
         } else {
             listeners = Listener::bind(&self.flags.address).await?;
         }

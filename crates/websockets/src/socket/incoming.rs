@@ -21,7 +21,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 const FRAGMENT: u64 = 512;
 
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
-const MAX_CONTROL: u64 = 125;
+pub(super) const MAX_CONTROL: usize = 125;
 
 /// The longest frame header, in bytes (RFC 6455, section 5.2).
 const MAX_HEADER: usize = 14;
@@ -115,7 +115,7 @@ impl Incoming {
             self.is_fragmented = !header.is_final;
         }
         let start = cursor.position();
-        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL.min(max_size) {
+        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL as u64 {
             let (start, end) = (start as usize, (start + length) as usize);
             let Some(payload) = self.unread.get(start..end) else { return false };
             // tungstenite replaces a code that it does not know, such as 1014, by 1002. So the

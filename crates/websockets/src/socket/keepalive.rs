@@ -193,6 +193,10 @@ impl Keepalive {
         while held < MAX_READ_AHEAD
             && let Poll::Ready(Some(message)) = self.poll_read(cx)
         {
+            // Nobody receives it any more. But a peer that is blocked can go on, and take our close.
+            if self.is_closing {
+                continue;
+            }
             held += size(&message);
             self.read_ahead.get_or_insert_default().push_back(message);
         }

@@ -21,7 +21,10 @@ pub(super) struct PingClock {
     /// Boxed because a `Sleep` must not move, and a handler may move its socket.
     timer: Pin<Box<Sleep>>,
     state: State,
-    /// How long the answer to the last ping took; `None` before the first answer.
+    /// The timer has started again after the ping, so it does not tell the latency.
+    is_prolonged: bool,
+    /// How long the answer to the last ping took; `None` before the first answer. The answer to a
+    /// ping that waited behind a slow write does not count.
     pub(super) latency: Option<Duration>,
 }
 
@@ -42,7 +45,7 @@ enum State {
 impl PingClock {
     pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
         let timer = Box::pin(sleep(interval));
-        Self { interval, timeout, timer, state: State::Idle, latency: None }
+        Self { interval, timeout, timer, state: State::Idle, is_prolonged: false, latency: None }
     }
 
     pub(super) fn stop(&mut self) {
@@ -59,6 +62,7 @@ impl PingClock {
         while !self.interval.is_zero() {
             ready!(self.timer.as_mut().poll(cx));
             if std::mem::take(has_progressed) && self.state != State::Idle {
+                self.is_prolonged = true;
                 self.restart(self.time_for_pong());
                 continue;
             }
@@ -76,8 +80,10 @@ impl PingClock {
     /// nothing (RFC 6455, section 5.5.3).
     pub(super) fn pong_received(&mut self) {
         if matches!(self.state, State::PingSent | State::PeerAlive) {
-            let left = self.timer.deadline().saturating_duration_since(Instant::now());
-            self.latency = Some(self.time_for_pong().saturating_sub(left));
+            if !self.is_prolonged {
+                let left = self.timer.deadline().saturating_duration_since(Instant::now());
+                self.latency = Some(self.time_for_pong().saturating_sub(left));
+            }
             self.state = State::Idle;
             self.restart(self.interval);
         }
@@ -95,6 +101,7 @@ impl PingClock {
     }
 
     pub(super) fn ping_sent(&mut self) {
+        self.is_prolonged = false;
         self.state = State::PingSent;
     }
 

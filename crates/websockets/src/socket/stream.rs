@@ -29,6 +29,6 @@ pub(crate) fn limit_unsent(socket: &impl std::os::fd::AsFd) {
     _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(64 << 10);
 }
 
-/// Only Linux has this.
+/// The crate offers this for Linux only.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn limit_unsent<T>(_socket: &T) {}

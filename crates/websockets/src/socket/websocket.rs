@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use super::incoming::Incoming;
+use super::incoming::{Incoming, MAX_CONTROL};
 use super::stream::Stream;
 
 /// How much is read at once, in bytes. The buffer is on the stack.
@@ -54,7 +54,8 @@ impl WebSocket {
     pub(super) fn new(stream: Stream, unread: &[u8], role: Role, max_size: usize) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(max_size))
-            .max_frame_size(Some(max_size))
+            // A control frame is no message. A close frame with a long reason is always accepted.
+            .max_frame_size(Some(max_size.max(MAX_CONTROL)))
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER);
         let mut incoming = Incoming::default();
@@ -171,7 +172,8 @@ pub(super) struct Wire {
     pub(super) encoded: Bytes,
     /// The stream accepted no more bytes.
     is_waiting: bool,
-    /// The stream accepted bytes again after it had to wait. So the peer has taken some.
+    /// The stream accepted bytes again after it had to wait. So the peer has taken some, on Linux
+    /// about 32 KiB.
     pub(super) has_progressed: bool,
 }
 

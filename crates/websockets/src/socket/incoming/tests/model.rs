@@ -30,7 +30,7 @@ pub(super) fn expected(bytes: &[u8], role: Role, max_size: usize) -> (Outcome, O
         if matches!(opcode, 3..=7 | 11..) {
             return ((messages, End::Failed(1002)), None);
         }
-        if length > max_size as u64 {
+        if length > max_size.max(125) as u64 {
             return ((messages, End::Failed(1009)), None);
         }
         let end = start + length as usize;
