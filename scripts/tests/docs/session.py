@@ -7,7 +7,7 @@ from programs import ENVIRONMENT, Program, answers
 from tree import difference, joined, pattern
 
 BUILD = re.compile(r"((?:\b[A-Z_]+=\S* +)*)\bcargo run\b([^|;&>()]*)")
-PROGRAM = re.compile(r"\bcargo run(?: --quiet)?(?: --release)? -p ([\w-]+)(?! --(?:features|example)\b)(?: --(?= ))?")
+PROGRAM = re.compile(r"\bcargo run(?: --quiet)?(?: --release)? -p ([\w-]++)(?! --(?:features|example)\b)(?: --(?= ))?")
 
 
 class Limits:
