@@ -281,8 +281,10 @@ fn read_input(typed: &mpsc::Sender<Result<Vec<u8>>>, delimiter: Delimiter) {
     let mut input = io::stdin().lock();
     let Some(delimiter) = delimiter.byte() else {
         let mut message = Vec::new();
-        let result = input.read_to_end(&mut message);
-        _ = typed.blocking_send(result.map(|_| message).map_err(cannot_read));
+        let result = input.read_to_end(&mut message).map_err(cannot_read);
+        if !matches!(result, Ok(0)) {
+            _ = typed.blocking_send(result.map(|_| message));
+        }
         return;
     };
     for line in input.split(delimiter) {

@@ -332,6 +332,16 @@ async fn the_delimiter_ends_each_message() {
 }
 
 #[tokio::test]
+async fn an_empty_input_is_no_message() {
+    for delimiter in ["newline", "nul", "none"] {
+        let flags = ["--delimiter", delimiter];
+        let (output, first) = converse(&flags, "", async |socket| next_message(socket).await).await;
+        assert!(first.is_close(), "{first:?}");
+        assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
+    }
+}
+
+#[tokio::test]
 async fn the_close_frame_can_be_chosen() {
     let flags = ["--wait", "0", "--close", "4001:see: you"];
     let (output, last) = converse(&flags, "", async |socket| next_message(socket).await).await;
