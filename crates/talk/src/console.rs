@@ -48,7 +48,7 @@ pub enum Line {
 pub struct Console {
     /// The lines to send.
     pub input: Input,
-    /// Cancelled by Ctrl-D, Ctrl-C, or a signal.
+    /// Cancelled by Ctrl-D, Ctrl-C, or a signal, and when the output cannot be written.
     pub quit: CancellationToken,
     /// The lines to print.
     pub output: Output,
@@ -91,8 +91,15 @@ impl Console {
         };
         let output = Output { lines, waiting: waiting.clone(), lost: 0 };
         let time = flags.time;
-        thread::spawn(move || {
-            _ = done.send(print_all(to_print, &waiting, time, start_editor));
+        thread::spawn({
+            let quit = quit.clone();
+            move || {
+                let result = print_all(to_print, &waiting, time, start_editor);
+                if result.is_err() {
+                    quit.cancel();
+                }
+                _ = done.send(result);
+            }
         });
         let input = Input { lines: input, unsent: None, taken: 0, is_binary: flags.binary };
         Ok(Self { input, quit, output, printed, is_interactive })
@@ -140,8 +147,7 @@ struct Waiting {
 
 /// The lines to print.
 pub struct Output {
-    /// It is closed when the output cannot be written any more.
-    pub lines: mpsc::UnboundedSender<Line>,
+    lines: mpsc::UnboundedSender<Line>,
     waiting: watch::Sender<Waiting>,
     /// The messages that are lost, and not reported yet.
     lost: u64,

@@ -87,13 +87,15 @@ async fn a_close_frame_counts_before_tcp_ends() {
 
 #[tokio::test]
 async fn another_code_than_ours_is_reported() {
-    let (output, ()) = converse(&["--wait", "0"], "", async |socket| {
-        let mut close = [0; 8];
-        socket.get_mut().read_exact(&mut close).await.unwrap();
-        socket.get_mut().write_all(b"\x88\x02\x03\xf3").await.unwrap();
-    })
-    .await;
-    assert_eq!(ended(&output), (Some(1), "", "closed by the server: 1011, internal error\n"));
+    for flags in [&["--wait", "0"][..], &["--wait", "0", "--reconnect"]] {
+        let (output, ()) = converse(flags, "", async |socket| {
+            let mut close = [0; 8];
+            socket.get_mut().read_exact(&mut close).await.unwrap();
+            socket.get_mut().write_all(b"\x88\x02\x03\xf3").await.unwrap();
+        })
+        .await;
+        assert_eq!(ended(&output), (Some(1), "", "closed by the server: 1011, internal error\n"));
+    }
 }
 
 #[tokio::test]
@@ -181,15 +183,17 @@ async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
 
 #[tokio::test]
 async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
-    let (output, code) = converse(&[], b"Ada\nJos\xe9\n", async |socket| {
-        assert_eq!(next_message(socket).await, Message::text("Ada"));
-        next_message(socket).await
-    })
-    .await;
-    let (status, _, says) = ended(&output);
-    assert!(says.starts_with("line 2 of the input is not valid UTF-8"), "{says}");
-    assert_eq!(status, Some(1));
-    assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+    for flags in [&[][..], &["--reconnect"]] {
+        let (output, code) = converse(flags, b"Ada\nJos\xe9\n", async |socket| {
+            assert_eq!(next_message(socket).await, Message::text("Ada"));
+            next_message(socket).await
+        })
+        .await;
+        let (status, _, says) = ended(&output);
+        assert!(says.starts_with("line 2 of the input is not valid UTF-8"), "{says}");
+        assert_eq!((status, says.lines().count()), (Some(1), 1), "{says}");
+        assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+    }
 }
 
 #[tokio::test]
