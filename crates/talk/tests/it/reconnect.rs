@@ -167,10 +167,12 @@ async fn a_line_that_is_never_sent_is_reported() {
         while !said.contains("trying again in ") {
             assert!(soon("a line", stderr.read_line(&mut said)).await.unwrap() > 0);
         }
-        input.write_all(lines.as_bytes()).await.unwrap();
-        // The input is read when the pipe is empty.
-        while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
-            tokio::task::yield_now().await;
+        // talk reads the start of another line only after it has queued these lines.
+        for part in [lines, "x"] {
+            input.write_all(part.as_bytes()).await.unwrap();
+            while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
+                tokio::task::yield_now().await;
+            }
         }
         kill_process(Pid::from_raw(talk.id().unwrap() as i32).unwrap(), Signal::INT).unwrap();
         let output = soon("the end", talk.wait_with_output()).await.unwrap();
