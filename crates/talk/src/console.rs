@@ -28,9 +28,13 @@ const KEYBOARD_QUEUE_SIZE: usize = 1 << 20;
 /// nothing, so a slow reader of the output slows the server down and loses nothing.
 const MAX_WAITING: usize = 16 << 20;
 
-/// A reader that reads nothing for so long loses messages. Otherwise talk would not answer the
-/// server's pings, which most servers expect within 20 s.
+/// If the reader of the output takes no chunk for this time, it loses messages. Otherwise a reader
+/// that has stopped would keep talk from answering the server's pings, and from ending.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The size of the chunks in which a message is printed, in bytes. Each chunk shows that the reader
+/// reads, because a large message may take it longer than `PATIENCE`.
+const CHUNK_SIZE: usize = 16 << 10;
 
 /// A line to print.
 pub enum Line {
@@ -115,7 +119,7 @@ impl Console {
     }
 
     /// Waits until everything is printed and the terminal has its original mode. A reader that
-    /// reads nothing loses the rest.
+    /// reads nothing for 5 s loses the rest.
     ///
     /// # Errors
     ///
@@ -154,12 +158,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Waits until there is room for a message, unless the reader reads nothing. Cancel safe.
+    /// Waits until there is room for a message, as long as the reader reads. Cancel safe.
     pub async fn room(&self) {
         if self.lost == 0 {
             let mut waiting = self.waiting.subscribe();
-            let room = waiting.wait_for(|waiting| waiting.bytes <= MAX_WAITING);
-            _ = timeout(PATIENCE, room).await;
+            while waiting.borrow_and_update().bytes > MAX_WAITING
+                && let Ok(Ok(())) = timeout(PATIENCE, waiting.changed()).await
+            {}
         }
     }
 
@@ -250,23 +255,32 @@ fn print_all(
     mut start_editor: StartEditor,
 ) -> io::Result<()> {
     let mut print: Print = Box::new(print_plain);
+    let mut chunk_size = CHUNK_SIZE;
     while let Some(line) = lines.blocking_recv() {
         let now = time.then(|| Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string());
         let mut now = now.unwrap_or_default().into_bytes();
         match line {
             Line::Message(line) => {
                 now.extend(&line);
-                print(&now, false)?;
-                waiting.send_modify(|waiting| {
-                    waiting.messages -= 1;
-                    waiting.bytes -= line.len();
-                });
+                let mut rest = line.len();
+                for chunk in now.chunks(chunk_size) {
+                    print(chunk, false)?;
+                    // The time is not counted.
+                    let printed = chunk.len().min(rest);
+                    rest -= printed;
+                    waiting.send_modify(|waiting| waiting.bytes -= printed);
+                }
+                waiting.send_modify(|waiting| waiting.messages -= 1);
             }
             Line::Status(text) => {
                 now.extend(text.as_bytes());
                 print(&now, true)?;
             }
-            Line::Prompt => print = start_editor.take().map_or(print, |start| start()),
+            Line::Prompt => {
+                print = start_editor.take().map_or(print, |start| start());
+                // The editor prints whole lines.
+                chunk_size = usize::MAX;
+            }
         }
     }
     Ok(())
@@ -344,4 +358,37 @@ fn listen_for_signals(quit: CancellationToken) -> Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_does_not_run_out_of_time() {
+        let (lines, _to_print) = mpsc::unbounded_channel();
+        let waiting = watch::Sender::new(Waiting { messages: 1, bytes: MAX_WAITING + 10 });
+        let output = Output { lines, waiting, lost: 0 };
+        let read = async |bytes| {
+            sleep(Duration::from_secs(4)).await;
+            output.waiting.send_modify(|waiting| waiting.bytes -= bytes);
+        };
+        let began = Instant::now();
+        let room = async {
+            output.room().await;
+            began.elapsed().as_secs()
+        };
+        let (waited, ()) = tokio::join!(room, async {
+            read(5).await;
+            read(4).await;
+            read(1).await;
+        });
+        assert_eq!(waited, 12);
+        // From now on nothing is read.
+        output.waiting.send_modify(|waiting| waiting.bytes += 1);
+        output.room().await;
+        assert_eq!(began.elapsed().as_secs(), 17);
+    }
 }

@@ -236,6 +236,30 @@ async fn a_slow_reader_loses_nothing() {
     soon("the server", sent).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_slow_reader_of_one_large_message_loses_nothing() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url]);
+    let mut socket = accept(&listener).await;
+    let message = "x".repeat(1 << 20);
+    socket.send(Message::text(message.as_str())).await.unwrap();
+    close(&mut socket, 1000, "").await;
+    // This takes longer than talk waits for a reader that reads nothing.
+    let mut stdout = talk.stdout.take().unwrap();
+    let mut printed: Vec<u8> = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    loop {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        match soon("a part", stdout.read(&mut part)).await.unwrap() {
+            0 => break,
+            length => printed.extend(&part[..length]),
+        }
+    }
+    let output = soon("the end", talk.wait_with_output()).await.unwrap();
+    assert_eq!(ended(&output), (Some(0), "", "closed by the server: 1000, OK\n"));
+    assert!(printed == format!("< {message}\n").into_bytes(), "{} bytes", printed.len());
+}
+
 fn lost_messages(line: &str) -> Option<usize> {
     line.strip_prefix("messages lost, because nothing read the output: ")?.parse().ok()
 }
