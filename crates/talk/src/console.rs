@@ -28,9 +28,13 @@ const KEYBOARD_QUEUE_SIZE: usize = 1 << 20;
 /// nothing, so a slow reader of the output slows the server down and loses nothing.
 const MAX_WAITING: usize = 16 << 20;
 
-/// A reader that reads nothing for so long loses messages. Otherwise talk would not answer the
-/// server's pings, which most servers expect within 20 s.
+/// If the reader of the output takes no chunk for this time, it loses messages. Otherwise a reader
+/// that has stopped would keep talk from answering the server's pings, and from ending.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The size of the chunks in which a message is printed, in bytes. Each chunk shows that the reader
+/// reads, because a large message may take it longer than `PATIENCE`.
+const CHUNK_SIZE: usize = 16 << 10;
 
 /// A line to print.
 pub enum Line {
@@ -48,7 +52,7 @@ pub enum Line {
 pub struct Console {
     /// The lines to send.
     pub input: Input,
-    /// Cancelled by Ctrl-D, Ctrl-C, or a signal.
+    /// Cancelled by Ctrl-D, Ctrl-C, or a signal, and when the output cannot be written.
     pub quit: CancellationToken,
     /// The lines to print.
     pub output: Output,
@@ -91,8 +95,15 @@ impl Console {
         };
         let output = Output { lines, waiting: waiting.clone(), lost: 0 };
         let time = flags.time;
-        thread::spawn(move || {
-            _ = done.send(print_all(to_print, &waiting, time, start_editor));
+        thread::spawn({
+            let quit = quit.clone();
+            move || {
+                let result = print_all(to_print, &waiting, time, start_editor);
+                if result.is_err() {
+                    quit.cancel();
+                }
+                _ = done.send(result);
+            }
         });
         let input = Input { lines: input, unsent: None, taken: 0, is_binary: flags.binary };
         Ok(Self { input, quit, output, printed, is_interactive })
@@ -108,7 +119,7 @@ impl Console {
     }
 
     /// Waits until everything is printed and the terminal has its original mode. A reader that
-    /// reads nothing loses the rest.
+    /// reads nothing for 5 s loses the rest.
     ///
     /// # Errors
     ///
@@ -140,20 +151,20 @@ struct Waiting {
 
 /// The lines to print.
 pub struct Output {
-    /// It is closed when the output cannot be written any more.
-    pub lines: mpsc::UnboundedSender<Line>,
+    lines: mpsc::UnboundedSender<Line>,
     waiting: watch::Sender<Waiting>,
     /// The messages that are lost, and not reported yet.
     lost: u64,
 }
 
 impl Output {
-    /// Waits until there is room for a message, unless the reader reads nothing. Cancel safe.
+    /// Waits until there is room for a message, as long as the reader reads. Cancel safe.
     pub async fn room(&self) {
         if self.lost == 0 {
             let mut waiting = self.waiting.subscribe();
-            let room = waiting.wait_for(|waiting| waiting.bytes <= MAX_WAITING);
-            _ = timeout(PATIENCE, room).await;
+            while waiting.borrow_and_update().bytes > MAX_WAITING
+                && let Ok(Ok(())) = timeout(PATIENCE, waiting.changed()).await
+            {}
         }
     }
 
@@ -244,23 +255,32 @@ fn print_all(
     mut start_editor: StartEditor,
 ) -> io::Result<()> {
     let mut print: Print = Box::new(print_plain);
+    let mut chunk_size = CHUNK_SIZE;
     while let Some(line) = lines.blocking_recv() {
         let now = time.then(|| Timestamp::now().strftime("%H:%M:%S%.3fZ ").to_string());
         let mut now = now.unwrap_or_default().into_bytes();
         match line {
             Line::Message(line) => {
                 now.extend(&line);
-                print(&now, false)?;
-                waiting.send_modify(|waiting| {
-                    waiting.messages -= 1;
-                    waiting.bytes -= line.len();
-                });
+                let mut rest = line.len();
+                for chunk in now.chunks(chunk_size) {
+                    print(chunk, false)?;
+                    // The time is not counted.
+                    let printed = chunk.len().min(rest);
+                    rest -= printed;
+                    waiting.send_modify(|waiting| waiting.bytes -= printed);
+                }
+                waiting.send_modify(|waiting| waiting.messages -= 1);
             }
             Line::Status(text) => {
                 now.extend(text.as_bytes());
                 print(&now, true)?;
             }
-            Line::Prompt => print = start_editor.take().map_or(print, |start| start()),
+            Line::Prompt => {
+                print = start_editor.take().map_or(print, |start| start());
+                // The editor prints whole lines.
+                chunk_size = usize::MAX;
+            }
         }
     }
     Ok(())
@@ -281,8 +301,10 @@ fn read_input(typed: &mpsc::Sender<Result<Vec<u8>>>, delimiter: Delimiter) {
     let mut input = io::stdin().lock();
     let Some(delimiter) = delimiter.byte() else {
         let mut message = Vec::new();
-        let result = input.read_to_end(&mut message);
-        _ = typed.blocking_send(result.map(|_| message).map_err(cannot_read));
+        let result = input.read_to_end(&mut message).map_err(cannot_read);
+        if !matches!(result, Ok(0)) {
+            _ = typed.blocking_send(result.map(|_| message));
+        }
         return;
     };
     for line in input.split(delimiter) {
@@ -336,4 +358,37 @@ fn listen_for_signals(quit: CancellationToken) -> Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_does_not_run_out_of_time() {
+        let (lines, _to_print) = mpsc::unbounded_channel();
+        let waiting = watch::Sender::new(Waiting { messages: 1, bytes: MAX_WAITING + 10 });
+        let output = Output { lines, waiting, lost: 0 };
+        let read = async |bytes| {
+            sleep(Duration::from_secs(4)).await;
+            output.waiting.send_modify(|waiting| waiting.bytes -= bytes);
+        };
+        let began = Instant::now();
+        let room = async {
+            output.room().await;
+            began.elapsed().as_secs()
+        };
+        let (waited, ()) = tokio::join!(room, async {
+            read(5).await;
+            read(4).await;
+            read(1).await;
+        });
+        assert_eq!(waited, 12);
+        // From now on nothing is read.
+        output.waiting.send_modify(|waiting| waiting.bytes += 1);
+        output.room().await;
+        assert_eq!(began.elapsed().as_secs(), 17);
+    }
 }

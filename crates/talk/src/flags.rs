@@ -64,7 +64,7 @@ pub struct Flags {
     pub raw: bool,
 
     /// The end of a message in a piped input, and in the output of --raw; with "none", the whole
-    /// input is one message
+    /// input is one message, unless it is empty
     #[arg(long, value_name = "END", value_enum, default_value_t)]
     pub delimiter: Delimiter,
 

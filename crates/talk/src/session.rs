@@ -22,20 +22,13 @@ use crate::flags::Flags;
 use crate::lines::{format_close, format_message};
 use crate::tls;
 
-/// The reason why a connection was closed.
-enum End {
-    /// The user pressed Ctrl-D or Ctrl-C, or the input ended and then the server sent nothing.
-    ByUs,
-    ByServer(Option<CloseFrame>),
-}
-
 /// Talks with the server until one side closes the connection. With `--reconnect`, connects again
 /// whenever the server closed it or the connection failed.
 ///
 /// # Errors
 ///
-/// An error message if talk cannot connect, if the connection was lost, or if the server closed it
-/// with another code than 1000 and 1001.
+/// An error message if talk cannot connect, if the connection was lost, if the server closed it
+/// with another code than 1000 and 1001, or if the input cannot be read or is not valid text.
 pub async fn run(flags: &Flags, console: &mut Console) -> Result<()> {
     check_url(&flags.url)?;
     let connect = connect_options(flags)?;
@@ -69,23 +62,24 @@ async fn keep_talking(
             () = quit.cancelled() => return Ok(()),
             opened = connect.open(&flags.url) => opened,
         };
-        let end = match opened {
-            Ok((socket, response)) => {
+        let (by_us, result) = match opened {
+            Ok((mut socket, response)) => {
                 *has_connected = true;
                 let began = Instant::now();
                 console.connected(&subprotocol(&response));
-                let end = converse(flags, console, socket).await;
+                let result = exchange(flags, console, &mut socket).await;
+                // The closing handshake can take 10 s, so its time does not count.
                 backoff.connection_ended(began.elapsed());
-                end
+                let by_us = match &result {
+                    Ok(by_us) => *by_us,
+                    // Any other error comes from the input.
+                    Err(error) => !error.is::<WsError>(),
+                };
+                (by_us, close(flags, console, socket, result).await)
             }
-            Err(error) => Err(error),
+            Err(error) => (false, Err(error)),
         };
-        let by_us = matches!(end, Ok(End::ByUs)) || quit.is_cancelled();
-        let result = match end {
-            Ok(end) => report_end(flags, console, end),
-            Err(error) => Err(error),
-        };
-        if by_us || !flags.reconnect {
+        if by_us || quit.is_cancelled() || !flags.reconnect {
             return result;
         }
         if let Err(error) = result {
@@ -130,17 +124,21 @@ fn subprotocol(response: &Response) -> String {
     chosen.map(|name| format!(" (subprotocol {name})")).unwrap_or_default()
 }
 
-/// Uses one connection, from its first message to its close.
-async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> Result<End> {
-    let mut by_us = false;
-    let result = exchange(flags, console, &mut socket).await.map(|ended_by_us| by_us = ended_by_us);
+/// Closes the connection after `exchange` has returned `result`, and prints how it was closed.
+async fn close(
+    flags: &Flags,
+    console: &Console,
+    mut socket: Socket,
+    result: Result<bool>,
+) -> Result<()> {
     if let Some(latency) = socket.latency().filter(|_| flags.time) {
         let latency = latency.as_secs_f64() * 1000.0;
         console.output.status(&format!("latency of the last ping: {latency:.1} ms"));
     }
+    let by_us = matches!(result, Ok(true));
     let result = match by_us {
         true => Err(flags.close.clone().into()),
-        false => result,
+        false => result.map(drop),
     };
     let is_too_large = result.as_ref().is_err_and(is_too_large);
     match leave(&mut socket, &flags.url, result).await {
@@ -151,10 +149,11 @@ async fn converse(flags: &Flags, console: &mut Console, mut socket: Socket) -> R
     let frame = socket.closed().flatten();
     // A server may close with another code than ours, for example at the same moment.
     let is_echo = frame.as_ref().is_none_or(|frame| frame.code == flags.close.0.code);
-    Ok(match by_us && is_echo {
-        true => End::ByUs,
-        false => End::ByServer(frame),
-    })
+    if by_us && is_echo {
+        console.output.status(&format_close("closed", Some(&flags.close.0)));
+        return Ok(());
+    }
+    report_close(console, frame)
 }
 
 fn is_too_large(error: &Error) -> bool {
@@ -201,8 +200,6 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 }
             }
             () = quit.cancelled() => return Ok(true),
-            // Nothing can be printed any more.
-            () = output.lines.closed() => return Ok(true),
             received = receive => match received {
                 Ok(Some(message)) => output.message(format_message(message?, raw)),
                 Ok(None) => return Ok(false),
@@ -213,18 +210,13 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     }
 }
 
-/// Prints how the connection was closed. 1000, 1001 and a close without a code are clean, as in
-/// `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
-fn report_end(flags: &Flags, console: &Console, end: End) -> Result<()> {
-    match end {
-        End::ByUs => console.output.status(&format_close("closed", Some(&flags.close.0))),
-        End::ByServer(frame) => {
-            let line = format_close("closed by the server", frame.as_ref());
-            if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
-                return Err(line.into());
-            }
-            console.output.status(&line);
-        }
+/// Prints how the server closed the connection. 1000, 1001 and a close without a code are clean, as
+/// in `ConnectionClosedOK` of Python `websockets`. Any other code is an error.
+fn report_close(console: &Console, frame: Option<CloseFrame>) -> Result<()> {
+    let line = format_close("closed by the server", frame.as_ref());
+    if frame.is_some_and(|frame| !matches!(u16::from(frame.code), 1000 | 1001)) {
+        return Err(line.into());
     }
+    console.output.status(&line);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use testing::soon;
+use testing::{limit, soon};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -87,13 +87,15 @@ async fn a_close_frame_counts_before_tcp_ends() {
 
 #[tokio::test]
 async fn another_code_than_ours_is_reported() {
-    let (output, ()) = converse(&["--wait", "0"], "", async |socket| {
-        let mut close = [0; 8];
-        socket.get_mut().read_exact(&mut close).await.unwrap();
-        socket.get_mut().write_all(b"\x88\x02\x03\xf3").await.unwrap();
-    })
-    .await;
-    assert_eq!(ended(&output), (Some(1), "", "closed by the server: 1011, internal error\n"));
+    for flags in [&["--wait", "0"][..], &["--wait", "0", "--reconnect"]] {
+        let (output, ()) = converse(flags, "", async |socket| {
+            let mut close = [0; 8];
+            socket.get_mut().read_exact(&mut close).await.unwrap();
+            socket.get_mut().write_all(b"\x88\x02\x03\xf3").await.unwrap();
+        })
+        .await;
+        assert_eq!(ended(&output), (Some(1), "", "closed by the server: 1011, internal error\n"));
+    }
 }
 
 #[tokio::test]
@@ -181,15 +183,17 @@ async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
 
 #[tokio::test]
 async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
-    let (output, code) = converse(&[], b"Ada\nJos\xe9\n", async |socket| {
-        assert_eq!(next_message(socket).await, Message::text("Ada"));
-        next_message(socket).await
-    })
-    .await;
-    let (status, _, says) = ended(&output);
-    assert!(says.starts_with("line 2 of the input is not valid UTF-8"), "{says}");
-    assert_eq!(status, Some(1));
-    assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+    for flags in [&[][..], &["--reconnect"]] {
+        let (output, code) = converse(flags, b"Ada\nJos\xe9\n", async |socket| {
+            assert_eq!(next_message(socket).await, Message::text("Ada"));
+            next_message(socket).await
+        })
+        .await;
+        let (status, _, says) = ended(&output);
+        assert!(says.starts_with("line 2 of the input is not valid UTF-8"), "{says}");
+        assert_eq!((status, says.lines().count()), (Some(1), 1), "{says}");
+        assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))));
+    }
 }
 
 #[tokio::test]
@@ -212,17 +216,16 @@ async fn when_nobody_reads_its_output_any_more_it_closes() {
 }
 
 #[tokio::test]
-async fn a_reader_who_is_slow_loses_nothing() {
+async fn a_slow_reader_loses_nothing() {
     let (listener, url) = listen().await;
-    let mut talk = start(&[&url, "--wait", "0.2"]);
+    let mut talk = start(&[&url, "--wait", "20"]);
     let mut socket = accept(&listener).await;
     drop(talk.stdin.take());
     let sent = tokio::spawn(async move {
         for n in 0..20_000 {
             socket.feed(Message::text(format!("{n:3000}"))).await.unwrap();
         }
-        socket.flush().await.unwrap();
-        while let Some(Ok(_)) = socket.next().await {}
+        close(&mut socket, 1000, "").await;
     });
     // This is far longer than it takes to fill every buffer on the way.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -231,6 +234,30 @@ async fn a_reader_who_is_slow_loses_nothing() {
     let (status, stdout, _) = ended(&output);
     assert_eq!((status, stdout.lines().count()), (Some(0), 20_000));
     soon("the server", sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_one_large_message_loses_nothing() {
+    let (listener, url) = listen().await;
+    let mut talk = start(&[&url]);
+    let mut socket = accept(&listener).await;
+    let message = "x".repeat(1 << 20);
+    socket.send(Message::text(message.as_str())).await.unwrap();
+    close(&mut socket, 1000, "").await;
+    // This takes longer than talk waits for a reader that reads nothing.
+    let mut stdout = talk.stdout.take().unwrap();
+    let mut printed: Vec<u8> = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    loop {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        match soon("a part", stdout.read(&mut part)).await.unwrap() {
+            0 => break,
+            length => printed.extend(&part[..length]),
+        }
+    }
+    let output = soon("the end", talk.wait_with_output()).await.unwrap();
+    assert_eq!(ended(&output), (Some(0), "", "closed by the server: 1000, OK\n"));
+    assert!(printed == format!("< {message}\n").into_bytes(), "{} bytes", printed.len());
 }
 
 fn lost_messages(line: &str) -> Option<usize> {
@@ -263,7 +290,7 @@ async fn pings_are_answered_while_nobody_reads_stdout() {
 }
 
 #[tokio::test]
-async fn an_unread_stdout_does_not_delay_the_end() {
+async fn talk_ends_although_nothing_reads_its_output() {
     let (listener, url) = listen().await;
     let mut talk = start(&[&url, "--wait", "0"]);
     let mut socket = accept(&listener).await;
@@ -272,7 +299,9 @@ async fn an_unread_stdout_does_not_delay_the_end() {
     }
     close(&mut socket, 1000, "").await;
     drop(socket);
-    assert!(soon("the end", talk.wait()).await.unwrap().success());
+    let ten_seconds = limit(Duration::from_secs(10));
+    let status = tokio::time::timeout(ten_seconds, talk.wait()).await.unwrap().unwrap();
+    assert!(status.success());
     let output = talk.wait_with_output().await.unwrap();
     let (_, stdout, said) = ended(&output);
     let lost = said.lines().last().and_then(lost_messages).unwrap();
@@ -327,6 +356,16 @@ async fn the_delimiter_ends_each_message() {
             assert!(next_message(socket).await.is_close());
         })
         .await;
+        assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_input_is_no_message() {
+    for delimiter in ["newline", "nul", "none"] {
+        let flags = ["--delimiter", delimiter];
+        let (output, first) = converse(&flags, "", async |socket| next_message(socket).await).await;
+        assert!(first.is_close(), "{first:?}");
         assert_eq!(ended(&output), (Some(0), "", "closed: 1000, OK\n"));
     }
 }

@@ -98,9 +98,14 @@ impl Terminal {
         }
     }
 
-    /// The column of the cursor.
-    pub fn cursor(&self) -> u16 {
-        self.screen.lock().unwrap().screen().cursor_position().1
+    /// Waits until the cursor is in this column.
+    pub async fn cursor_is_at(&self, column: u16) {
+        let arrived = async {
+            while self.screen.lock().unwrap().screen().cursor_position().1 != column {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon("the cursor", arrived).await;
     }
 
     /// The mode that the terminal is in.

@@ -37,7 +37,7 @@ async fn a_line_that_comes_while_one_types_tears_nothing() {
     terminal.shows(&["> half a li"]).await;
     socket.send(Message::text("news")).await.unwrap();
     terminal.shows(&["< news", "> half a li"]).await;
-    assert_eq!(terminal.cursor(), 11);
+    terminal.cursor_is_at(11).await;
     socket.send(Message::binary(vec![1, 2])).await.unwrap();
     terminal.shows(&["< news", "< 2 bytes: 01 02", "> half a li"]).await;
     terminal.press("ne\r");
@@ -136,7 +136,7 @@ async fn when_the_server_closes_the_terminal_is_as_it_was_and_the_last_lines_are
         .shows(&["< one", "< two", "< three", "closed by the server: 1001, going away", "> half"])
         .await;
     assert!(terminal.mode().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
-    assert_eq!(terminal.cursor(), 0);
+    terminal.cursor_is_at(0).await;
 }
 
 #[tokio::test]
