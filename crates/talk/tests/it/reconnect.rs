@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tungstenite::Message;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
-use crate::{accept, ended, listen, start};
+use crate::{accept, listen, start};
 
 #[tokio::test]
 async fn it_comes_back_after_a_kill_and_says_each_try() {
@@ -176,7 +176,7 @@ async fn a_line_that_is_never_sent_is_reported() {
         }
         kill_process(Pid::from_raw(talk.id().unwrap() as i32).unwrap(), Signal::INT).unwrap();
         let output = soon("the end", talk.wait_with_output()).await.unwrap();
-        assert_eq!(ended(&output).0, Some(0));
+        assert_eq!(crate::ended(&output).0, Some(0));
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).await.unwrap();
         assert!(rest.ends_with(says), "{rest}");

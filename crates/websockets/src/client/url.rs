@@ -1,7 +1,6 @@
 //! A `ws://` or `wss://` URL and its parts (RFC 6455, section 3).
 
 use std::fmt;
-use std::path::Path;
 
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
@@ -100,8 +99,9 @@ impl Target {
     }
 
     /// The path of the Unix socket to connect to, instead of the host and the port.
-    pub(super) fn socket(&self) -> Option<&Path> {
-        self.socket.as_ref().map(Path::new)
+    #[cfg(any(unix, test))]
+    pub(super) fn socket(&self) -> Option<&std::path::Path> {
+        self.socket.as_ref().map(std::path::Path::new)
     }
 
     /// Whether `other` is the same server, spoken to in the same way.
