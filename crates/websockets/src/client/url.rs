@@ -99,7 +99,7 @@ impl Target {
     }
 
     /// The path of the Unix socket to connect to, instead of the host and the port.
-    #[cfg(any(unix, test))]
+    #[cfg(unix)]
     pub(super) fn socket(&self) -> Option<&std::path::Path> {
         self.socket.as_ref().map(std::path::Path::new)
     }
