@@ -53,11 +53,12 @@ async fn the_exit_status_tells_a_clean_close_from_another() {
         (1011, "", 1, "closed by the server: 1011, internal error\n"),
         (4000, "bye", 1, "closed by the server: 4000, private use: bye\n"),
     ] {
+        let flags = ["--wait", "20"];
         let (output, ()) =
-            converse(&[], "Ada\n", async |socket| close(socket, code, reason).await).await;
+            converse(&flags, "", async |socket| close(socket, code, reason).await).await;
         assert_eq!(ended(&output), (Some(status), "", says));
     }
-    let (output, ()) = converse(&[], "Ada\n", async |socket| {
+    let (output, ()) = converse(&["--wait", "20"], "", async |socket| {
         socket.close(None).await.unwrap();
         while let Some(Ok(_)) = socket.next().await {}
     })
