@@ -71,11 +71,11 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// `future`, or an error after as long as [`soon`] waits.
 pub async fn within<T>(future: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut future = pin!(future);
-    match timeout(STEP, &mut future).await {
-        // To ask for the load takes longer than most steps, so it comes only now.
-        Err(_) => timeout(limit(STEP).saturating_sub(STEP), future).await,
-        done => done,
+    if let Ok(output) = timeout(STEP, &mut future).await {
+        return Ok(output);
     }
+    // To ask for the load takes longer than most steps, so it comes only now.
+    timeout(limit(STEP).saturating_sub(STEP), future).await
 }
 
 /// A port of 127.0.0.1 that stays free, for whom cannot be told to take any, or comes back to the
