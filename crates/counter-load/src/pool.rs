@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use common::Result;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use serde::Serialize;
 
 use crate::client::{Client, ReadBuffer, Stage};
 use crate::progress::progress_bar;
-use crate::results::Connect;
 use crate::target::Target;
 
 /// The number of connections that are opened at the same time. The backlog of a server is larger.
@@ -46,6 +46,16 @@ pub struct ClientPool {
     read_buffer: ReadBuffer,
     poll: Poll,
     events: Events,
+}
+
+/// How long it took to connect. The report in JSON has the same field names.
+#[derive(Default, Serialize)]
+pub struct Connect {
+    /// The time until all clients had received `users` and `state`.
+    pub seconds: f64,
+    pub per_second: f64,
+    /// The time until all clients had received the full user count.
+    pub told_seconds: Option<f64>,
 }
 
 impl ClientPool {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::Args;
 use crate::checks::Checks;
-use crate::pool::ClientPool;
+use crate::pool::{ClientPool, Connect};
 use crate::process::{CpuMeter, CpuUsage, Process};
 use crate::recorder::{Recorder, SLICE};
 
@@ -37,15 +37,6 @@ pub struct Results {
     pub memory: Option<Memory>,
     /// The CPU usage of this load client.
     pub load: Option<CpuUsage>,
-}
-
-#[derive(Default, Serialize)]
-pub struct Connect {
-    /// The time until all clients had received `users` and `state`.
-    pub seconds: f64,
-    pub per_second: f64,
-    /// The time until all clients had received the full user count.
-    pub told_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
