@@ -117,10 +117,7 @@ impl Connect {
         #[cfg(feature = "tls")]
         if let Some(connector) = self.tls.as_ref().filter(|_| target.secure()) {
             let stream = reach(target, peer).await?;
-            let server = match &stream {
-                Either::Left(tcp) => tcp.peer_addr().ok(),
-                Either::Right(_) => None,
-            };
+            let server = crate::socket::peer_address(&stream);
             let encrypted = super::encrypt::encrypt(connector, target, stream).await?;
             return Ok((crate::socket::boxed(encrypted), server));
         }

@@ -37,7 +37,6 @@ use futures_util::{Sink, SinkExt, Stream as MessageStream, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::io::duplex;
 use tokio::task::{coop, yield_now};
-use tokio_util::either::Either;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
@@ -54,7 +53,7 @@ pub(crate) use self::pings::LONGEST;
 #[cfg(feature = "client")]
 pub(crate) use self::pings::is_missed_pong;
 pub use self::stream::Io;
-pub(crate) use self::stream::{Stream, boxed, limit_unsent};
+pub(crate) use self::stream::{Stream, boxed, limit_unsent, peer_address};
 
 /// How many messages are returned without a pause. Then the handler gets to what else it waits
 /// for, even if a peer sends without a pause. `select!` alone does not ensure that: once a task
@@ -290,12 +289,8 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        self.remote_address.as_deref().copied().or_else(|| {
-            match &self.keepalive.lock().websocket.wire.stream {
-                Either::Left(stream) => stream.peer_addr().ok(),
-                Either::Right(_) => None,
-            }
-        })
+        let of_stream = || peer_address(&self.keepalive.lock().websocket.wire.stream);
+        self.remote_address.as_deref().copied().or_else(of_stream)
     }
 
     pub(crate) fn closed(&self) -> Option<Option<CloseFrame>> {

@@ -1,6 +1,7 @@
 //! The one stream type below every [`Socket`](super::Socket).
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,6 +19,14 @@ pub(crate) type Stream = Either<TcpStream, Box<dyn Io>>;
 /// A stream that is not plain TCP.
 pub(crate) fn boxed(stream: impl Io) -> Stream {
     Either::Right(Box::new(stream))
+}
+
+/// The address of the other end of a TCP connection.
+pub(crate) fn peer_address(stream: &Stream) -> Option<SocketAddr> {
+    match stream {
+        Either::Left(tcp) => tcp.peer_addr().ok(),
+        Either::Right(_) => None,
+    }
 }
 
 /// Lets the kernel take no more than 64 KiB beyond what the peer can take now. By default it takes
