@@ -27,6 +27,20 @@ fn received(pieces: &[&[u8]], role: Role, max_size: usize) -> Outcome {
     (messages, end)
 }
 
+/// Sends the stream in any pieces. The messages and the end must be those of the model.
+fn ends_right(
+    input: &mut Unstructured<'_>,
+    stream: &[u8],
+    role: Role,
+    max_size: usize,
+) -> Result<()> {
+    let (messages, end) = received(&pieces(input, stream)?, role, max_size);
+    let ((right, last), early) = expected(stream, role, max_size);
+    assert_eq!(messages, right);
+    assert!(end == last || Some(end) == early.map(End::Failed), "{end:?} {last:?} {early:?}");
+    Ok(())
+}
+
 /// Receives these pieces. Each arrives after the socket has read all of the pieces before.
 fn receive(
     pieces: &[&[u8]],
@@ -190,11 +204,7 @@ fn a_changed_stream_ends_with_the_right_code() {
         let (role, max_size) = (role(input)?, *input.choose(&[600, 5000, 1 << 20])?);
         let mut stream = frames(input, role, max_size)?;
         mutate(input, &mut stream)?;
-        let (messages, end) = received(&pieces(input, &stream)?, role, max_size);
-        let ((right, last), early) = expected(&stream, role, max_size);
-        assert_eq!(messages, right);
-        assert!(end == last || Some(end) == early.map(End::Failed), "{end:?} {last:?} {early:?}");
-        Ok(())
+        ends_right(input, &stream, role, max_size)
     });
 }
 
@@ -218,11 +228,7 @@ fn any_frames_end_with_the_right_code() {
             }
             stream.extend(bytes);
         }
-        let (messages, end) = received(&pieces(input, &stream)?, role, max_size);
-        let ((right, last), early) = expected(&stream, role, max_size);
-        assert_eq!(messages, right);
-        assert!(end == last || Some(end) == early.map(End::Failed), "{end:?} {last:?} {early:?}");
-        Ok(())
+        ends_right(input, &stream, role, max_size)
     });
 }
 
