@@ -42,17 +42,17 @@ pub fn renewed_acceptor(
     key: Option<PathBuf>,
     host: &str,
 ) -> Result<watch::Receiver<tokio_native_tls::TlsAcceptor>> {
-    let first = acceptor(&pem, key.as_deref(), host)?;
-    let (sender, receiver) = watch::channel(first);
     let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     // A pipe can be read only once.
     if ![Some(&pem), key.as_ref()].into_iter().flatten().all(is_file) {
-        return Ok(receiver);
+        return Ok(watch::channel(acceptor(&pem, key.as_deref(), host)?).1);
     }
-    let host = host.to_owned();
     // The contents, because a change of a link on the way to a file leaves its time as it is.
     let read = |pem: &Path, key: Option<&Path>| [Some(pem), key].map(|file| fs::read(file?).ok());
+    // Read before the certificate is loaded, so that a change in between is noticed later.
     let mut known = read(&pem, key.as_deref());
+    let (sender, receiver) = watch::channel(acceptor(&pem, key.as_deref(), host)?);
+    let host = host.to_owned();
     let mut last_error = String::new();
     // Not a task, because a file system may block for long.
     let follow = move || {
