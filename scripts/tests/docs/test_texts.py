@@ -63,6 +63,6 @@ def test_name(text, code):
 
 def test_the_table_of_flags(helps):
     names.check_flags(
-        next(text for text in TREE.texts if text.name == "README.md"),
+        next(text for text in TREE.texts if text.name == "crates/websockets/reference/flags.md"),
         {name: said for name, said in helps.items() if "[ADDRESS]" in said},
     )
