@@ -66,3 +66,14 @@ def test_the_table_of_flags(helps):
         next(text for text in TREE.texts if text.name == "crates/websockets/reference/flags.md"),
         {name: said for name, said in helps.items() if "[ADDRESS]" in said},
     )
+
+
+def test_the_translated_front_page():
+    """It has the headings and fences of the original in the same order; the digest of chapter 7 has more."""
+    ours, theirs = (
+        [(block.word, block.lines, block.marks) for text in TREE.texts if text.name == name for block in text.blocks]
+        for name in ("README.zh-Hant.md", "README.md")
+    )
+    rest = iter(ours)  # `in` takes from it what comes before the block that it finds
+    missing = [block for block in theirs if block not in rest]
+    assert not missing, "the translation has these blocks, in this order"
