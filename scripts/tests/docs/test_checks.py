@@ -6,7 +6,7 @@ import pytest
 from copy_of_tree import Copy
 from session import Limits, Session
 from text import Text
-from tree import Tree, check_listing
+from tree import Tree, check_listing, check_translation
 
 FILES = {
     "crates/hello/main.rs": 'fn main() {\n    let name = "Ada";\n    println!("Hello {name}!");\n}\n',
@@ -149,6 +149,17 @@ def test_an_untruth_is_noticed(true, untrue, said, tree, tmp_path):
     assert TEXT.count(true) == 1, f"{true!r} stands once"
     with pytest.raises(AssertionError, match=said):
         check_all(TEXT.replace(true, untrue), tree, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("true, untrue", [
+    ("## Try this\n", ""), ("-->\n```rust\nprint", "-->\n```js\nprint"), ("<!-- type: Bob -->\n", ""), ("> Bob", "> Eve"),
+    (TEXT[TEXT.index("<!-- serve") : TEXT.index("## Try")], "")])
+def test_a_difference_of_a_translation_is_noticed(true, untrue):
+    original = Text("README.md", TEXT)
+    check_translation(Text("README.zh-Hant.md", TEXT.replace("# Here", "# 這裡")), original)
+    assert TEXT.count(true) == 1
+    with pytest.raises(AssertionError, match="of README.md|as README.md"):
+        check_translation(Text("README.zh-Hant.md", TEXT.replace(true, untrue)), original)
 
 
 def test_what_a_command_leaves_behind_is_ended(tree):

@@ -1,9 +1,11 @@
 """What the texts show and name is there: listings, links, tests, paths, packages, the table of flags."""
 
+import re
+
 import names
 import pytest
 from programs import ROOT
-from tree import Tree, check_listing
+from tree import Tree, check_listing, check_translation
 
 TREE = Tree.of_git(ROOT)
 
@@ -43,6 +45,15 @@ TRANSLATED = [(t, b) for t in TREE.texts if t not in TREE.originals for b in t.b
 @pytest.mark.parametrize("block", [pytest.param(b, id=f"{t.name}:{b.line}") for t, b in TRANSLATED])
 def test_translated_command(block):
     assert run_as(block) in RUN, "a translation has the commands, the changes and the outputs of an original text"
+
+
+CHAPTERS = [text for text in TREE.texts if text.name.startswith("crates/") and text not in TREE.originals]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda text: text.name)
+def test_translated_chapter(chapter):
+    original = re.sub(r"\.zh-\w+", "", chapter.name)
+    check_translation(chapter, next(text for text in TREE.originals if text.name == original))
 
 
 @pytest.mark.parametrize(
