@@ -224,6 +224,7 @@ async fn run() -> Result<()> {
     let chat = Arc::new(Chat { key, store, limiter });
     Server::new(flags.flags)
         .page(PAGE)
+        .own_origin_only()
         .process_request(with(chat.clone(), process_request))
         .on_close(|code| _ = CLOSED.get_or_create(&[("code", code.into())]).inc())
         .serve_with(chat, handle)
