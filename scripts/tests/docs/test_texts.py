@@ -63,6 +63,14 @@ def test_link(text, link):
     names.check_link(link, text, TREE)
 
 
+TRANSLATED_LINKS = [(t, *link) for t in TREE.texts if t not in TREE.originals for link in t.links]
+
+
+@pytest.mark.parametrize("text, link", each(TRANSLATED_LINKS, names.is_in_tree))
+def test_translated_link(text, link):
+    names.check_translated_link(link, text, TREE)
+
+
 SPANS = [(text, *span) for text in TREE.texts for span in text.spans]
 COMMANDS = [(text, block.line, line) for text, block in FENCES if block.language == "sh" for line in block.commands()]
 
