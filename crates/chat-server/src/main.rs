@@ -286,6 +286,7 @@ async fn run() -> Result<()> {
     tokio::spawn(tick(chat.clone()));
     Server::new(flags.flags)
         .page(PAGE)
+        .own_origin_only()
         .process_request(with(chat.clone(), count_rejected))
         .ready(move || failure.borrow().clone().map_or(Ok(()), Err))
         .on_close(count_close)
