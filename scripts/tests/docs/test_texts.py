@@ -63,6 +63,14 @@ def test_link(text, link):
     names.check_link(link, text, TREE)
 
 
+TRANSLATED_LINKS = [(t, *link) for t in TREE.texts if t not in TREE.originals for link in t.links]
+
+
+@pytest.mark.parametrize("text, link", each(TRANSLATED_LINKS, names.is_in_tree))
+def test_translated_link(text, link):
+    names.check_translated_link(link, text, TREE)
+
+
 SPANS = [(text, *span) for text in TREE.texts for span in text.spans]
 COMMANDS = [(text, block.line, line) for text, block in FENCES if block.language == "sh" for line in block.commands()]
 
@@ -74,6 +82,17 @@ def test_name(text, code):
 
 def test_the_table_of_flags(helps):
     names.check_flags(
-        next(text for text in TREE.texts if text.name == "README.md"),
+        next(text for text in TREE.texts if text.name == "crates/websockets/reference/flags.md"),
         {name: said for name, said in helps.items() if "[ADDRESS]" in said},
     )
+
+
+def test_the_translated_front_page():
+    """It has the headings and fences of the original in the same order; the digest of chapter 7 has more."""
+    ours, theirs = (
+        [(block.word, block.lines, block.marks) for text in TREE.texts if text.name == name for block in text.blocks]
+        for name in ("README.zh-Hant.md", "README.md")
+    )
+    rest = iter(ours)  # `in` takes from it what comes before the block that it finds
+    missing = [block for block in theirs if block not in rest]
+    assert not missing, "the translation has these blocks, in this order"
