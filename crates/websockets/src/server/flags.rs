@@ -44,7 +44,8 @@ pub struct Flags {
     pub max_size: usize,
 
     /// Allow only this origin; may be repeated; "" allows clients that send no Origin
-    /// [default: pages of this machine and of this server, and clients that send no Origin]
+    /// [default: pages of this server, pages of this machine unless the server trusts cookies, and
+    /// clients that send no Origin]
     #[arg(long, value_name = "ORIGIN", value_parser = origin::parse)]
     pub allow_origin: Vec<String>,
 
