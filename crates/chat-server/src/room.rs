@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use websockets::fanout::{Frames, State};
 use websockets::{CloseCode, CloseWith, Message};
 
+use crate::name::is_blank;
+
 /// The limit of connections for one name in one room. Each connection may ask for all messages that
 /// it missed, which are 3 MiB at most.
 const MAX_CONNECTIONS_PER_NAME: usize = 10;
@@ -66,8 +68,7 @@ impl ClientMessage {
         let json = str::from_utf8(json).ok().filter(|json| json.trim_start().starts_with('{'));
         let message = json.and_then(|json| serde_json::from_str(json).ok());
         let message = message.filter(|Self { id, text }| {
-            let is_blank = text.trim().is_empty();
-            let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank;
+            let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank(text);
             (1..=MAX_ID_BYTES).contains(&id.len()) && is_text
         });
         message.ok_or(BAD_MESSAGE)
@@ -163,7 +164,7 @@ mod tests {
         let message: Value = serde_json::from_slice(json).ok()?;
         let field = |name| message.as_object()?.get(name)?.as_str().map(str::to_owned);
         let (id, text) = (field("id")?, field("text")?);
-        let is_text = (1..=1000).contains(&text.chars().count()) && !text.trim().is_empty();
+        let is_text = (1..=1000).contains(&text.chars().count()) && !is_blank(&text);
         ((1..=32).contains(&id.len()) && is_text).then_some((id, text))
     }
 
