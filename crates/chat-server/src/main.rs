@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use common::check_private;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
@@ -173,6 +174,10 @@ async fn run() -> Result<()> {
     }
     Key::create(&flags.data)?;
     let key = Key::load(&flags.data)?;
+    // SQLite gives its other files the mode of the database.
+    for file in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.db-journal"] {
+        check_private(&flags.data.join(file))?;
+    }
     // This waits until an older server on the same folder has ended, so it comes before the rest.
     let store = Mutex::new(Store::open(&flags.data.join("chat.db"))?);
     if let Some(address) = flags.metrics {

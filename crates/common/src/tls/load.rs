@@ -16,7 +16,7 @@ use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 
 use super::certificate;
-use crate::Result;
+use crate::{Result, check_private};
 
 /// Whom a client believes. One or the other, never both: a client that also trusted every
 /// authority of the system would not notice that it talks to a stranger.
@@ -85,8 +85,8 @@ pub fn renewed_acceptor(
 }
 
 /// Loads a server's certificate and its chain from the file `pem`, and its key from the file `key`,
-/// or from `pem`, too. TLS 1.2 is the least that is spoken. Warns in the log when others may read
-/// the key.
+/// or from `pem`, too. TLS 1.2 is the least that is spoken. Logs a warning if a group can
+/// read the key.
 ///
 /// `host` is the name or address clients will use, with or without brackets. A wildcard such as
 /// `0.0.0.0` tells nothing about that and is not checked.
@@ -96,7 +96,8 @@ pub fn renewed_acceptor(
 /// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
 /// or damaged, holds no certificate, no key, several keys or a key that is not unencrypted
 /// PKCS#8, when key and certificate do not belong together, and when the certificate has
-/// expired, is not valid yet or is not for `host`.
+/// expired, is not valid yet or is not for `host`, and when every user of this machine can read the
+/// key.
 pub fn acceptor(
     pem: &Path,
     key: Option<&Path>,
@@ -125,7 +126,8 @@ pub fn acceptor(
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
     chain.insert(0, own);
-    warn_if_others_can_read(key_file);
+    // Anyone who reads the key can pose as this server.
+    check_private(key_file)?;
 
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
@@ -161,20 +163,6 @@ fn only_key<'a>(pem: &Path, keys: &'a [Pem]) -> Result<&'a Pem> {
 fn unusable(pem: &Path, error: &native_tls::Error) -> String {
     let file = pem.display();
     format!("the TLS library cannot use {file} ({error}); an RSA key of 2048 bits works everywhere")
-}
-
-/// Whoever reads the key can pose as this server.
-fn warn_if_others_can_read(pem: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(pem) {
-        use std::os::unix::fs::PermissionsExt;
-        let (file, mode) = (pem.display(), metadata.permissions().mode() & 0o777);
-        if mode & 0o077 != 0 {
-            tracing::warn!("others can read the key in {file} ({mode:04o}); run chmod 600 {file}");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = pem;
 }
 
 /// What a client needs to trust whom `trust` names. The
