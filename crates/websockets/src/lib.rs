@@ -38,6 +38,7 @@
 mod catch;
 #[cfg(feature = "client")]
 pub mod client;
+mod deflate;
 pub mod fanout;
 mod headers;
 pub mod server;
