@@ -8,13 +8,16 @@
 //! in memory that grows as they arrive and leaves with the message, and it rejects invalid UTF-8
 //! as soon as it arrives. A small frame passes through unchanged.
 
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor, Write};
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::inflating::Inflating;
+use crate::deflate::Deflate;
 
 /// The largest fragment, in bytes: about as much memory as an idle connection may keep. It is a
 /// multiple of four, so that the mask of the whole frame fits each of its fragments.
@@ -39,12 +42,20 @@ pub(super) struct Incoming {
     header: FrameHeader,
     /// The last frame of a message has not begun yet.
     is_fragmented: bool,
+    /// What the handshake has agreed on about compression.
+    deflate: Option<Deflate>,
+    /// The compressed message that is arriving.
+    inflating: Option<Box<Inflating>>,
     /// How many more reads are allowed, if there is a bound. It has two bytes because that is the
     /// space that would otherwise be padding.
     pub(super) reads_left: Option<NonZeroU16>,
 }
 
 impl Incoming {
+    pub(super) fn new(deflate: Option<Deflate>) -> Self {
+        Self { deflate, ..Self::default() }
+    }
+
     /// Adds bytes that were read from the stream. Returns `false` when no further read is allowed.
     pub(super) fn feed(&mut self, read: &[u8]) -> bool {
         self.unread = match self.unread.is_empty() {
@@ -62,26 +73,38 @@ impl Incoming {
     /// It never goes beyond the end of a fragment, so that tungstenite holds no bytes between two
     /// of them. A frame that is larger than `max_size` stays whole, because tungstenite rejects it
     /// at its header.
-    pub(super) fn read_into(&mut self, buf: &mut [u8], max_size: usize) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// A compressed message does not inflate.
+    pub(super) fn read_into(&mut self, buf: &mut [u8], max_size: usize) -> io::Result<usize> {
         let room = buf.len();
         let mut out = buf;
         // Whenever tungstenite waits for a header, it has room for one.
         if self.chunk_left == 0
-            && (out.len() < MAX_HEADER || !self.begin_chunk(&mut out, max_size as u64))
+            && (out.len() < MAX_HEADER || !self.begin_chunk(&mut out, max_size as u64)?)
         {
-            return 0;
+            return Ok(0);
         }
         let length = self.chunk_left.min(out.len() as u64) as usize;
-        let chunk = self.unread.split_to(length.min(self.unread.len()));
+        let source = match &mut self.inflating {
+            Some(inflating) if !inflating.plain.is_empty() => &mut inflating.plain,
+            _ => &mut self.unread,
+        };
+        let chunk = source.split_to(length.min(source.len()));
         self.chunk_left -= chunk.len() as u64;
+        if self.inflating.as_ref().is_some_and(|inflating| inflating.is_unused()) {
+            self.inflating = None;
+        }
         // Writing to a slice that is long enough cannot fail.
         _ = out.write_all(&chunk);
-        room - out.len()
+        Ok(room - out.len())
     }
 
     /// Whether tungstenite has seen nothing but whole messages.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.chunk_left == 0 && self.frame_left == 0 && !self.is_fragmented
+        let is_inflating = self.inflating.as_ref().is_some_and(|i| i.is_in_message);
+        self.chunk_left == 0 && self.frame_left == 0 && !self.is_fragmented && !is_inflating
     }
 
     /// The peer's close frame as it was sent. Call this when tungstenite has returned it, and feed
@@ -94,30 +117,44 @@ impl Incoming {
 
     /// Decides how many bytes pass through next. Returns `false` when the header of the next frame
     /// is incomplete.
-    fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
+    fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> io::Result<bool> {
+        if self.inflating.as_ref().is_some_and(|inflating| inflating.is_in_frame) {
+            return self.begin_inflated(out);
+        }
         if self.frame_left > 0 {
             let FrameHeader { is_final, mask, .. } = self.header;
             let opcode = OpCode::Data(Data::Continue);
             self.header = FrameHeader { is_final, mask, opcode, ..FrameHeader::default() };
-            return self.begin_fragment(out);
+            return Ok(self.begin_fragment(out));
         }
         let mut cursor = Cursor::new(&self.unread);
         let (header, length) = match FrameHeader::parse(&mut cursor) {
             Ok(Some(parsed)) => parsed,
-            Ok(None) => return false,
+            Ok(None) => return Ok(false),
             Err(_) => {
                 // tungstenite finds the same fault and reports it.
                 self.chunk_left = self.unread.len().min(MAX_HEADER) as u64;
-                return true;
+                return Ok(true);
             }
         };
+        if let Some(deflate) = self.deflate
+            && (header.rsv1 || self.inflating.is_some())
+        {
+            let inflating = self.inflating.get_or_insert_with(|| Inflating::new(deflate));
+            if inflating.takes(&header, self.is_fragmented) {
+                self.is_fragmented = !header.is_final;
+                drop(self.unread.split_to(cursor.position() as usize));
+                inflating.begin_frame(header, length);
+                return self.begin_inflated(out);
+            }
+        }
         if matches!(header.opcode, OpCode::Data(_)) {
             self.is_fragmented = !header.is_final;
         }
         let start = cursor.position();
         if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL as u64 {
             let (start, end) = (start as usize, (start + length) as usize);
-            let Some(payload) = self.unread.get(start..end) else { return false };
+            let Some(payload) = self.unread.get(start..end) else { return Ok(false) };
             // tungstenite replaces a code that it does not know, such as 1014, by 1002. So the
             // payload stays here when tungstenite has taken the frame.
             let mask = header.mask.unwrap_or_default();
@@ -127,12 +164,22 @@ impl Incoming {
         if length <= FRAGMENT || length > max_size {
             // The peer may announce the largest number there is.
             self.chunk_left = start.saturating_add(length);
-            return true;
+            return Ok(true);
         }
         // Not `advance`: an empty `Bytes` from `split_to` owns no memory.
         drop(self.unread.split_to(start as usize));
         (self.header, self.frame_left) = (header, length);
-        self.begin_fragment(out)
+        Ok(self.begin_fragment(out))
+    }
+
+    #[cold]
+    fn begin_inflated(&mut self, out: &mut &mut [u8]) -> io::Result<bool> {
+        let Some(inflating) = &mut self.inflating else { return Ok(false) };
+        let has_begun = inflating.begin_fragment(&mut self.unread, out)?;
+        if has_begun {
+            self.chunk_left = inflating.plain.len() as u64;
+        }
+        Ok(has_begun)
     }
 
     fn begin_fragment(&mut self, out: &mut &mut [u8]) -> bool {

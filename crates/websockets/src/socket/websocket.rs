@@ -17,6 +17,7 @@ use tungstenite::{Error, Message};
 
 use super::incoming::{Incoming, MAX_CONTROL};
 use super::stream::Stream;
+use crate::deflate::Deflate;
 
 /// How much is read at once, in bytes. The buffer is on the stack.
 const READ: usize = 4096;
@@ -51,14 +52,20 @@ pub(super) struct WebSocket {
 impl WebSocket {
     /// A WebSocket after its opening handshake. `unread` are the bytes that were already read from
     /// the stream after that handshake.
-    pub(super) fn new(stream: Stream, unread: &[u8], role: Role, max_size: usize) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        unread: &[u8],
+        role: Role,
+        max_size: usize,
+        deflate: Option<Deflate>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(max_size))
             // A control frame is no message. A close frame with a long reason is always accepted.
             .max_frame_size(Some(max_size.max(MAX_CONTROL)))
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER);
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(deflate);
         incoming.feed(unread);
         Self {
             tungstenite: WebSocketContext::new(role, Some(config)),
@@ -185,7 +192,7 @@ impl Wire {
         max_size: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let length = self.incoming.read_into(buf, max_size);
+            let length = self.incoming.read_into(buf, max_size)?;
             if length > 0 {
                 return Poll::Ready(Ok(length));
             }
