@@ -40,9 +40,24 @@ pub struct Flags {
     #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
 
-    /// Seconds between keepalive pings; 0 sends none
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    /// Present the certificate in this PEM file to a server that asks for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// The key of --cert [default: the key in the file of --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Seconds between keepalive pings; 0 sends none [default with --ping: 1]
+    #[arg(
+        long, value_name = "SECONDS", value_parser = seconds,
+        default_value = "20", default_value_if("ping", "true", "1")
+    )]
     pub ping_interval: Duration,
+
+    /// Print the round-trip time of each keepalive ping
+    #[arg(long)]
+    pub ping: bool,
 
     /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]

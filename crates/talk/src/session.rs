@@ -1,7 +1,10 @@
 //! Connects, exchanges messages, and connects again.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{IsTerminal, stdout};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -142,9 +145,9 @@ async fn close(
     mut socket: Socket,
     result: Result<bool>,
 ) -> Result<()> {
-    if let Some(latency) = socket.latency().filter(|_| flags.time) {
-        let latency = latency.as_secs_f64() * 1000.0;
-        console.output.status(&format!("latency of the last ping: {latency:.1} ms"));
+    if flags.time && socket.latency().is_some() {
+        let latency = format_latency("latency of the last ping:", socket.latency());
+        console.output.status(&latency);
     }
     let by_us = matches!(result, Ok(true));
     let result = match by_us {
@@ -177,10 +180,12 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     let Console { input, quit, output, .. } = console;
     // Sending and receiving run side by side. If sending blocked receiving, talk and a server that
     // answers before it has read everything would wait for each other forever.
-    let (mut to_server, mut from_server) = socket.split();
+    let socket = RefCell::new(socket);
     let mut send_input = pin!(async {
         while let Some(line) = input.next().await? {
-            to_server.send(line).await?;
+            poll_fn(|cx| socket.borrow_mut().poll_ready_unpin(cx)).await?;
+            socket.borrow_mut().start_send_unpin(line)?;
+            poll_fn(|cx| socket.borrow_mut().poll_flush_unpin(cx)).await?;
             input.sent();
             // If the server closes, that is noticed before many more lines are sent.
             yield_now().await;
@@ -192,13 +197,19 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     let raw = (flags.raw && !stdout().is_terminal()).then_some(flags.delimiter);
     // The server may be silent for this time. There is no limit while the input is open.
     let mut wait = Duration::MAX;
+    let mut latency = None;
     loop {
         // A message is received only when there is room for it. So the time that a slow reader of
         // the output takes is not silence.
         let receive = async {
             output.room().await;
-            timeout(wait, from_server.next()).await
+            timeout(wait, poll_fn(|cx| socket.borrow_mut().poll_next_unpin(cx))).await
         };
+        // Receiving handles pongs, too, so this comes after it.
+        let pong = poll_fn(|_| match socket.borrow().latency() {
+            new if new == latency => Poll::Pending,
+            new => Poll::Ready(new),
+        });
         select! {
             biased;
             result = &mut send_input, if is_sending => {
@@ -217,8 +228,16 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 // The server was silent for too long.
                 Err(_) => return Ok(true),
             },
+            new = pong, if flags.ping => {
+                latency = new;
+                output.status(&format_latency("pong after", latency));
+            }
         }
     }
+}
+
+fn format_latency(what: &str, latency: Option<Duration>) -> String {
+    format!("{what} {:.1} ms", latency.unwrap_or_default().as_secs_f64() * 1000.0)
 }
 
 /// Prints how the server closed the connection. 1000, 1001 and a close without a code are clean, as

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
+use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector, TlsConnectorBuilder};
 use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 
@@ -102,20 +102,37 @@ pub fn acceptor(
     key: Option<&Path>,
     host: &str,
 ) -> Result<tokio_native_tls::TlsAcceptor> {
-    let file = pem.display();
-    let remedy = format!("run scripts/make-cert {file}, or leave out --cert");
-    let (mut keys, mut chain) = certificate::read(pem, &remedy)?;
+    let remedy = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
+    let identity = identity(pem, key, host, &remedy)?;
+    let acceptor =
+        TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
+    Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
+}
+
+/// Loads a client's certificate and its chain from the file `pem`, and its key from the file `key`,
+/// or from `pem`, too. Give it to a [`connector_builder`] for a server that asks its clients for a
+/// certificate.
+///
+/// # Errors
+///
+/// Those of [`acceptor`], without a host.
+pub fn client_identity(pem: &Path, key: Option<&Path>) -> Result<Identity> {
+    identity(pem, key, "", "name a file that exists by --cert")
+}
+
+fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<Identity> {
+    let (mut keys, mut chain) = certificate::read(pem, remedy)?;
     let key_file = key.unwrap_or(pem);
     if key.is_some() {
         (keys, _) = certificate::read_keys(key_file, "name a file that exists by --key")?;
     }
     let key = only_key(key_file, &keys)?;
-    // The blocks may stand in any order, so it is the key that tells the server's own certificate
-    // from those of the authorities above it. TLS wants the own one first.
+    // The blocks may have any order, so the key shows which certificate is the own one and not that
+    // of an authority. TLS wants the own one first.
     let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
         let remedy = match key_file == pem {
             true => "put the two that were made together into one file".to_owned(),
-            false => format!("name the certificate of this key by --cert, not {file}"),
+            false => format!("name the certificate of this key by --cert, not {}", pem.display()),
         };
         let key_file = key_file.display();
         return Err(
@@ -130,10 +147,8 @@ pub fn acceptor(
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
     let key = pem::encode_config(key, lines);
-    let acceptor = Identity::from_pkcs8(chain.as_bytes(), key.as_bytes()).and_then(|identity| {
-        TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build()
-    });
-    Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
+    let identity = Identity::from_pkcs8(chain.as_bytes(), key.as_bytes());
+    Ok(identity.map_err(|error| unusable(pem, &error))?)
 }
 
 /// The key, if it is the only one and of the one kind that native-tls reads.
@@ -177,14 +192,23 @@ fn warn_if_others_can_read(pem: &Path) {
     let _ = pem;
 }
 
-/// What a client needs to trust whom `trust` names. The
-/// host's name is always checked, TLS 1.2 is the least that is spoken, nothing turns either off.
+/// What a client needs for `wss://`: TLS 1.2 at least, and a server with a valid certificate for its
+/// host, issued by an authority that `trust` names.
 ///
 /// # Errors
 ///
-/// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
-/// or damaged, or holds no certificate.
+/// One sentence with the file, the fault and the fix, if the file of `trust` is missing, unreadable
+/// or damaged, or contains no certificate.
 pub fn connector(trust: Trust) -> Result<tokio_native_tls::TlsConnector> {
+    Ok(connector_builder(trust)?.build()?.into())
+}
+
+/// Like [`connector`], for a client that sets more, for example its [`client_identity`].
+///
+/// # Errors
+///
+/// Those of [`connector`].
+pub fn connector_builder(trust: Trust) -> Result<TlsConnectorBuilder> {
     let mut builder = TlsConnector::builder();
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
@@ -200,5 +224,5 @@ pub fn connector(trust: Trust) -> Result<tokio_native_tls::TlsConnector> {
             builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);
         }
     }
-    Ok(builder.build()?.into())
+    Ok(builder)
 }

@@ -14,7 +14,7 @@ mod load;
 #[cfg(feature = "make-cert")]
 mod make;
 
-pub use load::{Trust, acceptor, connector, renewed_acceptor};
+pub use load::{Trust, acceptor, client_identity, connector, connector_builder, renewed_acceptor};
 #[cfg(feature = "make-cert")]
 pub use make::{ensure, ensure_default, make};
 

@@ -268,11 +268,12 @@ fn lost_messages(line: &str) -> Option<usize> {
 #[tokio::test]
 async fn pings_are_answered_while_nobody_reads_stdout() {
     let (listener, url) = listen().await;
-    let talk = start(&[&url, "--wait", "0"]);
+    let talk = start(&[&url, "--wait", "0", "--ping-interval", "0"]);
     let mut socket = accept(&listener).await;
     let mut sent = 0;
-    // First the messages only wait to be printed, then the queue is full, and then they are lost.
-    for messages in [3000, 60_000, 1000] {
+    // First the messages only wait to be printed, then the queue of 16 MiB is full, and then they
+    // are lost.
+    for messages in [3000, 20_000, 1000] {
         for _ in 0..messages {
             socket.feed(Message::text("x".repeat(1000))).await.unwrap();
         }
@@ -415,6 +416,23 @@ async fn time_stands_before_each_line_when_it_is_asked_for() {
         assert_eq!(digits, "00:00:00.000Z", "{line}");
     }
     assert!(stdout.ends_with("Z < tick\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn with_ping_each_pong_prints_its_round_trip_time() {
+    let (output, ()) = converse(&["--ping", "--ping-interval", "0.1"], "", async |socket| {
+        // The third ping shows that talk has seen the second pong.
+        for _ in 0..3 {
+            assert_eq!(next_message(socket).await, Message::Ping("".into()));
+            socket.flush().await.unwrap();
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, stdout, stderr) = ended(&output);
+    let is_pong = |line: &&str| line.starts_with("pong after ") && line.ends_with(" ms");
+    assert!(stderr.lines().filter(is_pong).count() >= 2, "{stderr}");
+    assert_eq!((status, stdout), (Some(0), ""));
 }
 
 #[tokio::test]
