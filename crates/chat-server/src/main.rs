@@ -164,6 +164,8 @@ async fn handle(socket: &mut Socket, mut request: Request, chat: Arc<Chat>) -> R
 }
 
 #[derive(Parser)]
+// The messages are texts, and no secret is among them: tokens travel in headers.
+#[command(mut_arg("compression", |arg| arg.default_value("deflate")))]
 struct ChatFlags {
     #[command(flatten)]
     flags: Flags,

@@ -120,19 +120,36 @@ impl Tape {
         }
     }
 
-    /// How many messages subscribers may take.
-    fn readable(&self) -> usize {
+    /// How many messages may be taken now by a subscriber that takes the one at `first` next.
+    fn readable(&self, first: usize) -> usize {
         match &self.compressed {
             None => self.frames.ends.len(),
+            // These were there before the first subscriber that receives compressed messages.
+            Some(compressed) if first < self.older(compressed) => self.older(compressed),
             Some(compressed) => (compressed.end() - self.start) as usize,
         }
+    }
+
+    /// How many messages are older than the first one that is kept compressed.
+    fn older(&self, compressed: &Compressed) -> usize {
+        (compressed.start - self.start) as usize
+    }
+
+    /// These messages, and their compressed form if they have one.
+    fn copy(&self, messages: Range<usize>) -> Encoded {
+        let compressed = self.compressed.as_ref().and_then(|compressed| {
+            let older = self.older(compressed);
+            let first = messages.start.checked_sub(older)?;
+            Some(compressed.frames.copy(first..messages.end - older))
+        });
+        Encoded { plain: self.frames.copy(messages), compressed: compressed.unwrap_or_default() }
     }
 
     /// The messages after `cursor`, as many as a subscriber takes at once but at least one if there
     /// is one, and the cursor after them. `None` if they are no longer kept.
     pub(super) fn read_from(&mut self, cursor: u64) -> Option<(Encoded, u64)> {
         let first = usize::try_from(cursor.checked_sub(self.start)?).ok()?;
-        let readable = self.readable();
+        let readable = self.readable(first);
         if first >= readable {
             return Some((Encoded::default(), cursor));
         }
@@ -140,19 +157,12 @@ impl Tape {
         if self.last.1.start == cursor && self.last.1.end == self.start + readable as u64 {
             return Some((self.last.0.clone(), self.last.1.end));
         }
-        let frames = &self.frames;
-        let most = frames.removed + frames.begin(first) + BATCH;
-        let limit = frames.ends.partition_point(|end| *end <= most).max(first + 1).min(readable);
-        // Messages that were there before the first subscriber that takes compressed ones.
-        let compressed = self.compressed.as_ref();
-        let older = compressed.map_or(0, |compressed| (compressed.start - self.start) as usize);
-        let limit = if first < older { limit.min(older) } else { limit };
+        let Frames { ends, removed, .. } = &self.frames;
+        let most = removed + self.frames.begin(first) + BATCH;
+        let limit = ends.partition_point(|end| *end <= most).max(first + 1).min(readable);
         let range = cursor..self.start + limit as u64;
         if self.last.1 != range {
-            let compressed = compressed
-                .filter(|_| first >= older)
-                .map_or(Bytes::new(), |c| c.frames.copy(first - older..limit - older));
-            self.last = (Encoded { plain: frames.copy(first..limit), compressed }, range);
+            self.last = (self.copy(first..limit), range);
         }
         Some((self.last.0.clone(), self.last.1.end))
     }
