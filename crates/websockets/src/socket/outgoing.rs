@@ -134,3 +134,6 @@ impl Write for Outgoing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
