@@ -44,7 +44,8 @@ pub(crate) fn compress(window_bits: u8, payload: &[u8]) -> Option<Bytes> {
         }
         *slot = Some(compressor);
         compressed.truncate(compressed.strip_suffix(&TAIL)?.len());
-        (compressed.len() < payload.len()).then(|| compressed.into())
+        // A copy, because a short message must not keep the memory of a long one.
+        (compressed.len() < payload.len()).then(|| Bytes::copy_from_slice(&compressed))
     })
 }
 

@@ -205,7 +205,7 @@ impl Connection {
 
     /// Takes the stream out, so that it can be read without tungstenite.
     fn take_stream(&self) -> Stream {
-        replace(&mut self.keepalive.lock().websocket.wire.stream, boxed(empty()))
+        replace(&mut self.keepalive.lock().websocket.stream, boxed(empty()))
     }
 }
 

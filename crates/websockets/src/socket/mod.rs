@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Socket = Keepalive  when: pings, timeouts, time slices
-//!        ⇄ WebSocket  what the bytes mean: tungstenite on a stream
-//!        ⇄ Incoming   how much at a time: large frames in pieces
+//!        ⇄ WebSocket  reads and writes; tungstenite answers control frames
+//!        ⇄ Incoming   the messages in the bytes from the peer
+//!        ⇄ Outgoing   the frames that are not written yet
 //!        ⇄ Stream     TCP, TLS or memory
 //! ```
 //!
@@ -12,16 +13,18 @@
 //! | `mod` | [`Socket`]: receive and send messages |
 //! | `keepalive` | answers control frames, sends pings, notices a peer that no longer answers |
 //! | `pings` | the clock: when to send a ping, and when the pong is overdue |
-//! | `websocket` | tungstenite on an asynchronous stream |
-//! | `incoming` | the bytes from the peer, in small chunks |
-//! | `inflating` | a compressed message, as the fragments of a plain one |
+//! | `websocket` | a WebSocket on an asynchronous stream |
+//! | `incoming` | makes messages of the bytes from the peer |
+//! | `outgoing` | keeps frames until the stream takes them |
+//! | `mask` | masks the frames of a client |
 //! | `stream` | the one stream type below every socket |
 //! | `close` | which close code an error becomes, and a closing handshake whose code arrives |
 
 mod close;
 mod incoming;
-mod inflating;
 mod keepalive;
+mod mask;
+mod outgoing;
 mod pings;
 mod stream;
 mod websocket;
@@ -304,7 +307,7 @@ impl Socket {
 
 impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
-        let of_stream = || peer_address(&self.keepalive.lock().websocket.wire.stream);
+        let of_stream = || peer_address(&self.keepalive.lock().websocket.stream);
         self.remote_address.as_deref().copied().or_else(of_stream)
     }
 
