@@ -1,7 +1,7 @@
 //! Whatever is sent, and however little the stream takes at once, the peer receives it unchanged.
 
 use std::io::{Cursor, Write};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use allocation_counter::measure;
 use futures_util::FutureExt;
