@@ -275,8 +275,8 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
     let damaged = own.replacen("\nMII", "\nM!I", 1);
     let cut_short = own[..own.len() / 2].to_owned();
     let cases = [
-        ([String::new(), String::new()], "holds no certificate; get a new copy"),
-        ([key.clone(), String::new()], "holds no certificate; get a new copy"),
+        ([String::new(), String::new()], "holds no certificate; get a new one"),
+        ([key.clone(), String::new()], "holds no certificate; get a new one"),
         ([own.clone(), String::new()], "holds no private key; add"),
         ([own.clone(), key.clone() + &other_key], "holds 2 private keys; leave"),
         ([own.clone(), other_key], "is not that of its certificate; put"),
@@ -284,10 +284,10 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
         ([own.clone(), old("EC")], "is an EC PRIVATE KEY and must be unencrypted PKCS#8; run"),
         ([own.clone(), old("RSA")], "is an RSA PRIVATE KEY and must be"),
         ([own.clone(), old("ENCRYPTED")], "is an ENCRYPTED PRIVATE KEY and must be"),
-        ([key.clone(), damaged], "is damaged; get a new copy"),
-        ([key.clone(), cut_short], "is damaged; get a new copy"),
-        ([key.clone(), not_a_certificate], "is damaged; get a new copy"),
-        (made(expired).into(), "expired on 2020-02-29; get a new copy"),
+        ([key.clone(), damaged], "is damaged; get a new one"),
+        ([key.clone(), cut_short], "is damaged; get a new one"),
+        ([key.clone(), not_a_certificate], "is damaged; get a new one"),
+        (made(expired).into(), "expired on 2020-02-29; get a new one"),
         (made(of_the_future).into(), "is not valid before 2999-01-01; set"),
         (made(for_no_host).into(), "for [], not for 127.0.0.1;"),
         (made(for_another_host).into(), r#"for ["example.org", "192.0.2.1"], not for 127.0.0.1;"#),

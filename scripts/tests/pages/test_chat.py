@@ -17,9 +17,9 @@ REFUSED = re.compile(r"40[13]")  # A browser writes to its console what was refu
 class Link:
     """A port that leads to a server, until it is cut."""
 
-    def __init__(self, port):
+    def __init__(self, port, own_port):
         self.server, self.up, self.pairs = port, True, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", own_port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -63,7 +63,14 @@ def chat(program, binaries, tmp_path):
 
     class Chat:
         def __init__(self):
-            self.server = program("chat-server", f"localhost:{free_port()}", "--data", tmp_path / "chat")
+            self.port, self.link_port = free_port(), free_port()
+            self.start()
+
+        def start(self):
+            # Its own pages, by both names of this machine, and those that come through the link.
+            hosts = [f"localhost:{self.port}", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.link_port}"]
+            origins = [flag for host in hosts for flag in ("--allow-origin", f"http://{host}")]
+            self.server = program("chat-server", hosts[0], "--data", tmp_path / "chat", *origins)
 
         def link(self, name, origin=None, room="lobby"):
             command = [binaries["chat-server"], "--data", tmp_path / "chat", "--invite", name, "--room", room]
@@ -72,14 +79,14 @@ def chat(program, binaries, tmp_path):
 
         def restart(self):
             self.server.stop()
-            self.server = program("chat-server", f"localhost:{self.server.port}", "--data", tmp_path / "chat")
+            self.start()
 
     return Chat()
 
 
 @pytest.fixture
 def link(chat):
-    link = Link(chat.server.port)
+    link = Link(chat.port, chat.link_port)
     yield link
     link.close()
 
@@ -210,6 +217,20 @@ def test_a_line_that_is_refused_waits_while_its_writer_writes_the_next(browser, 
     assert ada.run("return document.querySelectorAll('.unsent li').length") == 1
     ada.run("document.querySelector('input').value = ''")
     until("what is given back", lambda: ada.run("return document.querySelector('input').value"), long)
+
+
+def test_a_page_of_another_port_cannot_use_the_cookie(browser, program, chat, fake, tmp_path):
+    browser.expected = REFUSED
+    chat.server.stop()
+    program("chat-server", f"localhost:{chat.port}", "--data", tmp_path / "chat")  # With the default flags.
+    browser.open(chat.link("Ada")).connected()
+    foreign = fake("<!doctype html><title>Foreign</title><link rel=icon href=data:,><body>", host="localhost").page
+    connect = """const socket = new WebSocket(arguments[0]);
+        return await new Promise((done) => {
+            socket.onopen = () => done("accepted");
+            socket.onerror = () => done("rejected");
+        });"""
+    assert browser.open(foreign).wait_for(connect, f"ws://localhost:{chat.port}/rooms/lobby") == "rejected"
 
 
 def test_who_is_not_let_in_is_told_so(browser, chat):

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from pages.browsers import MARKUP, until
+from programs import ROOT
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.keys import Keys
 
@@ -22,6 +23,16 @@ def server(program):
 @pytest.fixture
 def tab(browser, server):
     return browser.open(server.page)
+
+
+def test_the_chapters_console_lines_are_greeted(tab, server):
+    chapter = (ROOT / "crates/hello-server/README.md").read_text()
+    lines = re.search(r"```js\n(.*?)```", chapter, re.S)[1].replace("ws://localhost:8765/", f"ws://{server.address}/")
+    printed = tab.wait_for(
+        "return new Promise((done) => { const printed = []; const console = { log: (...parts) => {"
+        'if (printed.push(parts.join(" ")) === 2) done(printed); } };' + lines + "});"
+    )
+    assert printed == ["Hello Ada!", "closed with code 1000"]
 
 
 def is_greeted(tab, name):

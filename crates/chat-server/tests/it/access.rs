@@ -83,6 +83,24 @@ async fn a_foreign_page_is_403_although_the_browser_brings_the_cookie() {
 }
 
 #[tokio::test]
+async fn only_pages_of_the_server_itself_may_connect() {
+    let chat = Chat::start(OPEN).await;
+    let bearer = format!("Bearer {}", chat.token("lobby", "Ada"));
+    let port = chat.server.address.port();
+    for (origin, status) in [
+        (format!("http://localhost:{port}"), None),
+        (format!("http://127.0.0.1:{port}"), None),
+        (format!("https://localhost:{port}"), Some(403)),
+        (format!("http://localhost:{}", port - 1), Some(403)),
+        (format!("http://127.0.0.1:{}", port - 1), Some(403)),
+        ("http://localhost".into(), Some(403)),
+    ] {
+        let headers = [("Authorization", bearer.as_str()), ("Origin", &origin)];
+        assert_eq!(chat.connect("/rooms/lobby", &headers).await.err(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_pass_that_expires_ends_the_conversation() {
     let chat = Chat::start(OPEN).await;
     let bearer = format!("Bearer {}", chat.token_for("lobby", "Ada", 2));

@@ -47,16 +47,18 @@ async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_d
 }
 
 #[tokio::test]
-async fn a_message_has_a_number_that_is_its_time_its_name_and_its_senders_id() {
+async fn a_message_has_a_number_a_time_a_name_and_an_id() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let before = crate::now();
     ada.send(line("x1", "Hi")).await;
     let message = next(&mut ada, "message").await;
     let number = message["number"].as_i64().unwrap();
-    assert!((before..=crate::now()).contains(&number), "{message}");
-    let whole =
-        json!({"type": "message", "number": number, "name": "Ada", "id": "x1", "text": "Hi"});
+    let time = message["time"].as_i64().unwrap();
+    assert!((before..=crate::now()).contains(&time), "{message}");
+    let whole = json!({
+        "type": "message", "number": number, "time": time, "name": "Ada", "id": "x1", "text": "Hi"
+    });
     assert_eq!(message, whole);
 }
 

@@ -49,7 +49,7 @@ fn another(pem: &Path) -> String {
     if pem == super::default_path() {
         "delete it and start wss-server again, or run scripts/make-cert".to_owned()
     } else {
-        "get a new copy from where it came".to_owned()
+        "get a new one from its source".to_owned()
     }
 }
 

@@ -55,7 +55,8 @@ pub struct Flags {
     pub compression: Compression,
 
     /// Allow only this origin; may be repeated; "" allows clients that send no Origin
-    /// [default: pages of this machine and of this server, and clients that send no Origin]
+    /// [default: pages of this server, pages of this machine unless the server trusts cookies, and
+    /// clients that send no Origin]
     #[arg(long, value_name = "ORIGIN", value_parser = origin::parse)]
     pub allow_origin: Vec<String>,
 

@@ -139,6 +139,18 @@ impl Server {
         self
     }
 
+    /// Allows only pages of this server itself: those of the origins that it announces, or of those
+    /// that `--allow-origin` names. Pages of other programs on this machine are rejected.
+    ///
+    /// Use it if a cookie says who the client is. A browser sends the cookies of a host to every
+    /// port of that host, so another program's page could connect as the user of your page. A
+    /// `bridge` announces no origin, so there you need `--allow-origin`.
+    #[must_use]
+    pub fn own_origin_only(mut self) -> Self {
+        self.origins.own_only = true;
+        self
+    }
+
     /// Supports these subprotocols.
     ///
     /// The first one that the client requests and that is among these is agreed on. A client that

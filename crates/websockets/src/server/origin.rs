@@ -20,8 +20,10 @@ pub(super) struct Origins {
     /// `--allow-origin`. If there are any, only these are allowed.
     pub(super) allowed: Vec<String>,
     pub(super) allow_null: bool,
-    /// The origin of the page that the server itself announces.
-    pub(super) own: Option<String>,
+    /// Whether other pages of this machine are rejected by default.
+    pub(super) own_only: bool,
+    /// The origins of the pages that the server itself announces.
+    pub(super) own: Vec<String>,
 }
 
 impl Origins {
@@ -43,9 +45,10 @@ impl Origins {
         match origin {
             "" => true,
             "null" => self.allow_null,
+            _ if self.own.iter().any(|own| own.eq_ignore_ascii_case(origin)) => true,
             _ => {
-                self.own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(origin))
-                    || http_authority(origin)
+                !self.own_only
+                    && http_authority(origin)
                         .is_some_and(|page| is_local(&page) || is_served_by_address(&page, headers))
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ impl Server {
         handler: impl Handler<(), A>,
         stop: impl Future<Output = ()>,
     ) {
-        self.origins.own = self.own_origin(&listeners);
+        self.origins.own = self.own_origins(&listeners);
         let running = Running::new(self, handler.boxed(()));
         // If this future is dropped, the connections end with it.
         defer!(running.begin_shutdown());
@@ -142,26 +142,34 @@ impl Server {
             print_line(&format!("listening on {}", listener.url(scheme)?));
         }
         if self.page.is_some()
-            && let Some(origin) = self.own_origin(listeners)
+            && let Some(origin) = self.own_origins(listeners).first()
         {
             print_line(&format!("open {origin}/ in a browser"));
         }
         Ok(())
     }
 
-    /// The origin of the page, as a browser sends it. A browser cannot open a Unix socket.
-    fn own_origin(&self, listeners: &[Listener]) -> Option<String> {
-        let address: SocketAddr = listeners.first()?.tcp_address()?;
-        let name = self.flags.host();
-        let host = match (address.ip(), name.trim_matches(['[', ']']).parse::<IpAddr>()) {
-            // A server can listen on 0.0.0.0, but a browser cannot open it.
-            (ip, _) if ip.is_unspecified() => "localhost".to_owned(),
-            (IpAddr::V6(ip), Ok(_)) => format!("[{ip}]"),
-            (IpAddr::V4(ip), Ok(_)) => ip.to_string(),
-            (_, Err(_)) => name.to_owned(),
-        };
+    /// The origins of the page, as a browser sends them: by name, and by each address. A browser
+    /// cannot open a Unix socket.
+    fn own_origins(&self, listeners: &[Listener]) -> Vec<String> {
         let scheme = if self.is_tls() { "https" } else { "http" };
-        Some(origin::serialize(scheme, &host, Some(address.port())))
+        let name = self.flags.host();
+        let is_name = name.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        let addresses = listeners.iter().filter_map(Listener::tcp_address);
+        let hosts = addresses.flat_map(|address| {
+            let by_name = match address.ip() {
+                // A server can listen on 0.0.0.0, but a browser cannot open it.
+                ip if ip.is_unspecified() => Some("localhost"),
+                _ => Some(name).filter(|_| is_name),
+            };
+            let by_address = match address.ip() {
+                IpAddr::V6(ip) => format!("[{ip}]"),
+                IpAddr::V4(ip) => ip.to_string(),
+            };
+            let hosts = by_name.map(str::to_owned).into_iter().chain([by_address]);
+            hosts.map(move |host| origin::serialize(scheme, &host, Some(address.port())))
+        });
+        hosts.collect()
     }
 }
 
