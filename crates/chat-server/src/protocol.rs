@@ -6,7 +6,8 @@ use websockets::Message;
 /// The limits of a message: its id in bytes, its text in characters.
 const MAX_ID_BYTES: usize = 32;
 const MAX_TEXT_CHARS: usize = 1000;
-const BAD_MESSAGE: &str = r#"invalid message; send {"id":"1","text":"Hi"}, id 1-32 bytes, text 1-1000 characters, or {"before":1}"#;
+const BAD_MESSAGE: &str =
+    r#"invalid input; send {"id":"1","text":"Hi"} (1-32 bytes, 1-1000 characters) or {"before":1}"#;
 
 /// A stored message.
 #[derive(Serialize)]

@@ -132,7 +132,7 @@ fn the_certificate_is_what_browsers_and_libraries_ask_for() {
 }
 
 #[tokio::test]
-async fn without_cert_two_starts_at_once_use_the_workspaces_certificate() {
+async fn without_cert_two_servers_share_the_workspace_certificate() {
     let before = fs::read(default_path()).ok();
     let start = || Program::start(EXE, &["127.0.0.1:0"]);
     let (one, two) = tokio::join!(start(), start());

@@ -99,7 +99,7 @@ def site(start, binaries, tmp_path):
     return Site(start, binaries["chat-server"], tmp_path)
 
 
-def test_over_https_the_cookie_is_secure_and_only_the_sites_own_page_is_let_in(site):
+def test_https_has_a_secure_cookie_and_origin_check(site):
     site.serve(0).is_ready()
     assert wait(site.ready)
     token = site.token("Ada")
@@ -155,7 +155,7 @@ class Page:
                 socket.send(json.dumps({"id": str(self.sent), "text": text}))
 
 
-def test_at_a_rolling_restart_the_pages_move_without_a_lost_message(site):
+def test_a_rolling_restart_loses_no_message(site):
     old = site.serve(0, "--rate", "1000").is_ready()
     assert wait(site.ready)
     pages = [Page(site, name) for name in ("Ada", "Bob", "Eve")]

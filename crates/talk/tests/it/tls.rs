@@ -53,7 +53,7 @@ mod with_tls {
     }
 
     #[tokio::test]
-    async fn a_certificate_is_checked_against_the_file_or_the_system_or_loudly_not_at_all() {
+    async fn certificates_are_checked_unless_insecure_is_passed() {
         let pem = made("trusted");
         let url = serve(&pem, "localhost").await;
         let flags = ["--wait", "0.2", "--ca", pem.to_str().unwrap()];
