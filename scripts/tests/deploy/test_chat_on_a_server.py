@@ -119,6 +119,18 @@ def test_https_has_a_secure_cookie_and_origin_check(site):
             site.connect(cookie, origin=origin)
 
 
+def test_long_messages_are_compressed_through_nginx(site):
+    site.serve(0).is_ready()
+    assert wait(site.ready)
+    with site.connect(site.token("Ada")) as ada:
+        assert ada.response.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
+        text = "to be or not to be " * 50 + "🦀"
+        ada.send(json.dumps({"id": "1", "text": text}))
+        while (event := json.loads(ada.recv(10)))["type"] != "message":
+            pass
+        assert event["text"] == text
+
+
 class Page:
     """Does what web/chat.html does: reconnects with its last number, and repeats an unacknowledged message."""
 

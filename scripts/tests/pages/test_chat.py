@@ -24,7 +24,7 @@ class Link:
     """A port that leads to a server, until it is cut."""
 
     def __init__(self, port, own_port):
-        self.server, self.up, self.pairs, self.sent = port, True, [], b""
+        self.server, self.up, self.pairs, self.sent, self.carried = port, True, [], b"", b""
         self.listener = socket.create_server(("127.0.0.1", own_port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,6 +44,7 @@ class Link:
     def _carry(self, source, target, is_request=False):
         with suppress(OSError):
             while some := source.recv(1 << 16):
+                self.carried += some
                 self.sent += some if is_request else b""
                 target.sendall(some)
             target.shutdown(socket.SHUT_WR)
@@ -166,6 +167,16 @@ def test_a_restart_loses_and_repeats_no_message(browser, chat):
     ada.connected(20)
     fresh = browser.open(chat.link("Ada"))
     receives(fresh, "Ada: before", "Ada: meanwhile")
+
+
+def test_a_long_message_is_compressed(browser, chat, link):
+    ada = browser.open(chat.link("Ada", f"http://127.0.0.1:{link.port}")).connected()
+    ada.shows(".presence", "1 here: Ada")
+    text = "to be or not to be " * 50 + "🦀"
+    post(ada, text)
+    receives(ada, f"Ada: {text}")
+    # What the server sends is not masked, so this would be seen.
+    assert b'"presence"' in link.carried and b"to be or not to be to be" not in link.carried
 
 
 def test_why_the_server_closed_is_said_until_the_link_is_back(browser, chat):
