@@ -94,7 +94,7 @@ def write(folder, runs, servers, facts):
     lines += [f"- {peer.name}: {peer.what}" for peer in servers]
     lines += ["", "Medians, with the smallest and the largest in brackets. Latency is from a click to"]
     lines += ["any client's copy, the load client's own time included. A click is in flight until every"]
-    lines += ["client has heard of it.", ""]
+    lines += ["client has received the new value.", ""]
     lines += ["![The same as a chart](chart.svg)"]
     for case, of_case in runs.items():
         lines += ["", f"## {case}", "", *table(of_case)]

@@ -17,6 +17,7 @@ use websockets::tungstenite::http::{HeaderName, HeaderValue, StatusCode, header}
 use websockets::{Request, Response, html, respond};
 
 use crate::invitation::Invitations;
+use crate::metrics::count_rejection;
 use crate::name::is_room;
 use crate::token::{Key, PASS_LIFETIME, Token};
 
@@ -31,28 +32,48 @@ pub struct Login {
     pub invitations: Invitations,
 }
 
-/// Checks each request before the server answers it. Everyone may load the page, but joining a room
-/// needs a pass for it. The handler finds the pass in the request's extensions.
+/// What a request asks for: to join the room of the token, and to receive the messages after the
+/// number `since`.
+#[derive(Clone)]
+pub struct Joining {
+    pub token: Token,
+    pub since: Option<i64>,
+}
+
+/// Checks each request before the server answers it, and counts the requests that it rejects.
+/// Everyone may load the page, but joining a room needs a pass for it. The handler finds [`Joining`]
+/// in the request's extensions.
 pub async fn process_request(request: &mut Request, login: Arc<Login>) -> Option<Response> {
+    let response = answer(request, &login)?;
+    if response.status().is_client_error() {
+        count_rejection(response.status().as_str());
+    }
+    Some(response)
+}
+
+fn answer(request: &mut Request, login: &Login) -> Option<Response> {
     let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
     let room = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room));
     let Some(room) = room.map(str::to_owned) else {
         return is_websocket.then(|| respond(StatusCode::NOT_FOUND, "Rooms are at /rooms/NAME."));
     };
     if is_websocket {
-        return match login.pass(request, &room) {
-            Ok((mut pass, is_cookie)) => {
-                // A page renews its cookie after the end of a connection. So the connection ends
-                // while the cookie is still valid.
-                if is_cookie {
-                    let lifetime = pass.remaining() / 2;
-                    pass = Token::pass(pass.room, pass.name, lifetime);
-                }
-                request.extensions_mut().insert(pass);
-                None
-            }
-            Err((status, text)) => Some(respond(status, &text)),
+        let (mut token, is_cookie) = match login.pass(request, &room) {
+            Ok(pass) => pass,
+            Err((status, text)) => return Some(respond(status, &text)),
         };
+        // A page renews its cookie after the end of a connection. So the connection ends while the
+        // cookie is still valid.
+        if is_cookie {
+            let lifetime = token.remaining() / 2;
+            token = Token::pass(token.room, token.name, lifetime);
+        }
+        let Ok(since) = request.query("since").map(|since| since.parse()).transpose() else {
+            let text = "since must be the number of a message, for example ?since=7.";
+            return Some(respond(StatusCode::BAD_REQUEST, text));
+        };
+        request.extensions_mut().insert(Joining { token, since });
+        return None;
     }
     let Some(value) = request.headers().get(CHAT_LOGIN) else { return Some(html(PAGE)) };
     let pass = match login.exchange(request, &room, value.to_str().unwrap_or_default()) {

@@ -1,12 +1,16 @@
-//! One room: its users, its latest messages, and the events that the server sends to it.
+//! The rooms in use: their users and their latest messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use websockets::fanout::{Frames, State};
+use websockets::fanout::{Fanout, Frames, State};
 use websockets::{CloseCode, CloseWith, Message};
 
-use crate::name::is_blank;
+use crate::metrics::{DELIVERY, ROOMS};
+use crate::protocol::Event;
+
+/// The limit of rooms in use at the same time.
+const MAX_ROOMS: usize = 100;
 
 /// The limit of connections for one name in one room. Each connection may ask for all messages that
 /// it missed, which are 3 MiB at most.
@@ -19,59 +23,27 @@ pub const RECENT_MESSAGES: usize = 50;
 /// all names would contain a million names.
 const MAX_NAMES_SENT: usize = 50;
 
-/// The limits of a message: its id in bytes, its text in characters.
-const MAX_ID_BYTES: usize = 32;
-const MAX_TEXT_CHARS: usize = 1000;
-const BAD_MESSAGE: &str =
-    r#"invalid message; send {"id":"1","text":"Hi"}, id 1-32 bytes, text 1-1000 characters"#;
+/// The rooms in use, by name.
+#[derive(Default)]
+pub struct Rooms(HashMap<String, Arc<Fanout<Room>>>);
 
-/// An event that the server sends to a client.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Event<'a> {
-    /// The client's name, and the number to reconnect with while it has received no message.
-    Welcome { name: &'a str, number: i64 },
-    /// Messages are missing between the last one that the client received and the next one.
-    Gap,
-    /// `number` is the time in milliseconds since 1970, or one more than the number before.
-    Message { number: i64, name: &'a str, id: &'a str, text: &'a str },
-    /// The number of users in the room, and the first names.
-    Presence { count: usize, names: Vec<&'a String> },
-    /// The server rejected a message. Only its sender receives this event.
-    Error { message: &'a str },
-}
-
-impl From<Event<'_>> for Message {
-    fn from(event: Event) -> Self {
-        // Strings and integers with fixed field names always fit into JSON, so this cannot fail.
-        Self::text(serde_json::to_string(&event).unwrap_or_default())
-    }
-}
-
-/// A message that a client sends: `{"id":"1","text":"Hi"}`. The client chooses the id. If it
-/// receives no answer, it sends the message again with the same id.
-#[derive(Deserialize)]
-pub struct ClientMessage {
-    pub id: String,
-    pub text: String,
-}
-
-impl ClientMessage {
-    /// Parses a message and checks its limits.
+impl Rooms {
+    /// The room with this name. It is in use until every connection has dropped it.
     ///
     /// # Errors
     ///
-    /// An error message for the sender. It repeats no part of the input.
-    pub fn from_json(json: &[u8]) -> Result<Self, &'static str> {
-        // serde_json would read a struct from an array too, and it does not check the bytes of a
-        // field that it ignores.
-        let json = str::from_utf8(json).ok().filter(|json| json.trim_start().starts_with('{'));
-        let message = json.and_then(|json| serde_json::from_str(json).ok());
-        let message = message.filter(|Self { id, text }| {
-            let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank(text);
-            (1..=MAX_ID_BYTES).contains(&id.len()) && is_text
+    /// 1013 if too many rooms are in use.
+    pub fn get(&mut self, name: &str) -> Result<Arc<Fanout<Room>>, CloseWith> {
+        self.0.retain(|_, room| Arc::strong_count(room) > 1);
+        if self.0.len() == MAX_ROOMS && !self.0.contains_key(name) {
+            return Err(CloseWith::new(CloseCode::Again, "too many rooms are in use"));
+        }
+        let room = self.0.entry(name.to_owned()).or_insert_with(|| {
+            let room = Fanout::new(Room::default());
+            room.measure_delivery(|took| DELIVERY.observe(took.as_secs_f64()));
+            room
         });
-        message.ok_or(BAD_MESSAGE)
+        Ok(Arc::clone(room))
     }
 }
 
@@ -93,6 +65,9 @@ impl Room {
     ///
     /// 1013 if this name already has too many connections.
     pub fn join(&mut self, name: &str) -> Result<(), CloseWith> {
+        if self.connections.is_empty() {
+            ROOMS.inc();
+        }
         let connections = self.connections.entry(name.to_owned()).or_default();
         if *connections == MAX_CONNECTIONS_PER_NAME {
             let full = "this name already has 10 connections in this room";
@@ -112,7 +87,11 @@ impl Room {
             }
         }
         self.presence_changed = true;
-        self.connections.is_empty()
+        let is_empty = self.connections.is_empty();
+        if is_empty {
+            ROOMS.dec();
+        }
+        is_empty
     }
 
     /// Sends a message to every client of the room.
@@ -144,76 +123,5 @@ impl State for Room {
         if std::mem::take(&mut self.presence_changed) {
             to_all.push(self.presence());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use testing::property::{check, mutate, text};
-
-    use super::*;
-
-    /// What JSON is made of.
-    const JSON: [&str; 14] = [
-        "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u00e9", "null", "id", "text", "\u{3000}", " ",
-    ];
-
-    /// The id and the text of a message that the protocol allows.
-    fn expected(json: &[u8]) -> Option<(String, String)> {
-        let message: Value = serde_json::from_slice(json).ok()?;
-        let field = |name| message.as_object()?.get(name)?.as_str().map(str::to_owned);
-        let (id, text) = (field("id")?, field("text")?);
-        let is_text = (1..=1000).contains(&text.chars().count()) && !is_blank(&text);
-        ((1..=32).contains(&id.len()) && is_text).then_some((id, text))
-    }
-
-    #[test]
-    fn any_json_is_a_message_or_an_error() {
-        check(2000, |input| {
-            let (id, mut said) = (text(input, &JSON, 12)?, text(input, &JSON, 12)?);
-            if input.ratio(1, 4)? {
-                said = said.repeat(input.int_in_range(0..=100)?);
-            }
-            let more = text(input, &JSON, 2)?;
-            let message = match input.int_in_range(0..=3)? {
-                0 => json!([id, said]),
-                _ => json!({ "id": id, "text": said, more: [1, null] }),
-            };
-            let mut json = message.to_string().into_bytes();
-            if input.arbitrary()? {
-                mutate(input, &mut json)?;
-            }
-            let shown = String::from_utf8_lossy(&json);
-            match ClientMessage::from_json(&json) {
-                Ok(message) => {
-                    assert_eq!(Some((message.id, message.text)), expected(&json), "{shown}")
-                }
-                Err(error) => {
-                    assert_eq!(error, BAD_MESSAGE);
-                    // A field that is there twice is the one exception.
-                    let is_twice = [r#""id""#, r#""text""#]
-                        .iter()
-                        .any(|field| shown.matches(field).count() > 1);
-                    assert!(expected(&json).is_none() || is_twice, "{shown}");
-                }
-            }
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn an_event_keeps_what_it_was_given() {
-        check(500, |input| {
-            let (name, id, text) =
-                (text(input, &JSON, 8)?, text(input, &JSON, 8)?, text(input, &JSON, 20)?);
-            let number = input.arbitrary()?;
-            let event = Event::Message { number, name: &name, id: &id, text: &text };
-            let read: Value =
-                serde_json::from_str(Message::from(event).to_text().unwrap()).unwrap();
-            let right = json!({ "type": "message", "number": number, "name": name, "id": id, "text": text });
-            assert_eq!(read, right);
-            Ok(())
-        });
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use websockets::CloseWith;
 use websockets::tungstenite::http::{HeaderName, HeaderValue};
+use websockets::{CloseWith, Compression};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
 /// sends is printed after "<".
@@ -44,13 +44,38 @@ pub struct Flags {
     #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
 
-    /// Seconds between keepalive pings; 0 sends none
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    /// Present the certificate in this PEM file to a server that asks for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// The key of --cert [default: the key in the file of --cert]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Seconds between keepalive pings; 0 sends none [default with --ping: 1]
+    #[arg(
+        long, value_name = "SECONDS", value_parser = seconds,
+        default_value = "20", default_value_if("ping", "true", "1")
+    )]
     pub ping_interval: Duration,
+
+    /// Print the round-trip time of each keepalive ping
+    #[arg(long)]
+    pub ping: bool,
 
     /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_size: usize,
+
+    /// Offer to compress messages with permessage-deflate, as browsers do
+    #[arg(
+        long,
+        value_enum,
+        default_value = "deflate",
+        hide_possible_values = true,
+        value_name = "deflate|none"
+    )]
+    pub compression: Compression,
 
     /// Connect again, after a growing pause, whenever the connection fails or the server closes it;
     /// lines that were not sent are sent then

@@ -1,7 +1,10 @@
 //! Connects, exchanges messages, and connects again.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{IsTerminal, stdout};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -12,7 +15,9 @@ use websockets::client::{Connect, check_url, leave};
 use websockets::tungstenite::Error as WsError;
 use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
-use websockets::tungstenite::http::header::{AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use websockets::tungstenite::http::header::{
+    AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+};
 use websockets::tungstenite::protocol::CloseFrame;
 use websockets::{CloseWith, Error, Options, Result, Socket};
 
@@ -66,7 +71,7 @@ async fn keep_talking(
             Ok((mut socket, response)) => {
                 *has_connected = true;
                 let began = Instant::now();
-                console.connected(&subprotocol(&response));
+                console.connected(&agreed(&response));
                 let result = exchange(flags, console, &mut socket).await;
                 // The closing handshake can take 10 s, so its time does not count.
                 backoff.connection_ended(began.elapsed());
@@ -102,6 +107,7 @@ fn connect_options(flags: &Flags) -> Result<Connect> {
             max_size: flags.max_size,
             ..Options::default()
         },
+        compression: flags.compression,
         ..Connect::default()
     };
     let headers = &mut connect.additional_headers;
@@ -122,9 +128,17 @@ fn connect_options(flags: &Flags) -> Result<Connect> {
     Ok(connect)
 }
 
-fn subprotocol(response: &Response) -> String {
-    let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
-    chosen.map(|name| format!(" (subprotocol {name})")).unwrap_or_default()
+/// What the server has agreed to.
+fn agreed(response: &Response) -> String {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let subprotocol = header(SEC_WEBSOCKET_PROTOCOL).map(|name| format!("subprotocol {name}"));
+    let compression = header(SEC_WEBSOCKET_EXTENSIONS).filter(|extension| !extension.is_empty());
+    let agreed: Vec<_> =
+        subprotocol.into_iter().chain(compression.map(|_| "compressed".into())).collect();
+    match agreed.as_slice() {
+        [] => String::new(),
+        agreed => format!(" ({})", agreed.join(", ")),
+    }
 }
 
 /// Closes the connection after `exchange` has returned `result`, and prints how it was closed.
@@ -134,9 +148,9 @@ async fn close(
     mut socket: Socket,
     result: Result<bool>,
 ) -> Result<()> {
-    if let Some(latency) = socket.latency().filter(|_| flags.time) {
-        let latency = latency.as_secs_f64() * 1000.0;
-        console.output.status(&format!("latency of the last ping: {latency:.1} ms"));
+    if flags.time && socket.latency().is_some() {
+        let latency = format_latency("latency of the last ping:", socket.latency());
+        console.output.status(&latency);
     }
     let by_us = matches!(result, Ok(true));
     let result = match by_us {
@@ -169,10 +183,12 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     let Console { input, quit, output, .. } = console;
     // Sending and receiving run side by side. If sending blocked receiving, talk and a server that
     // answers before it has read everything would wait for each other forever.
-    let (mut to_server, mut from_server) = socket.split();
+    let socket = RefCell::new(socket);
     let mut send_input = pin!(async {
         while let Some(line) = input.next().await? {
-            to_server.send(line).await?;
+            poll_fn(|cx| socket.borrow_mut().poll_ready_unpin(cx)).await?;
+            socket.borrow_mut().start_send_unpin(line)?;
+            poll_fn(|cx| socket.borrow_mut().poll_flush_unpin(cx)).await?;
             input.sent();
             // If the server closes, that is noticed before many more lines are sent.
             yield_now().await;
@@ -184,13 +200,19 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     let raw = (flags.raw && !stdout().is_terminal()).then_some(flags.delimiter);
     // The server may be silent for this time. There is no limit while the input is open.
     let mut wait = Duration::MAX;
+    let mut latency = None;
     loop {
         // A message is received only when there is room for it. So the time that a slow reader of
         // the output takes is not silence.
         let receive = async {
             output.room().await;
-            timeout(wait, from_server.next()).await
+            timeout(wait, poll_fn(|cx| socket.borrow_mut().poll_next_unpin(cx))).await
         };
+        // Receiving handles pongs, too, so this comes after it.
+        let pong = poll_fn(|_| match socket.borrow().latency() {
+            new if new == latency => Poll::Pending,
+            new => Poll::Ready(new),
+        });
         select! {
             biased;
             result = &mut send_input, if is_sending => {
@@ -209,8 +231,16 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 // The server was silent for too long.
                 Err(_) => return Ok(true),
             },
+            new = pong, if flags.ping => {
+                latency = new;
+                output.status(&format_latency("pong after", latency));
+            }
         }
     }
+}
+
+fn format_latency(what: &str, latency: Option<Duration>) -> String {
+    format!("{what} {:.1} ms", latency.unwrap_or_default().as_secs_f64() * 1000.0)
 }
 
 /// Prints how the server closed the connection. 1000, 1001 and a close without a code are clean, as

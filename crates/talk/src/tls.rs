@@ -1,4 +1,5 @@
-//! Configures TLS for `wss://` URLs, by the flags `--ca` and `--insecure`.
+//! Configures TLS for `wss://` URLs, by the flags `--ca`, `--insecure`, `--cert` and
+//! `--key`.
 
 use websockets::Result;
 use websockets::client::Connect;
@@ -9,22 +10,22 @@ use crate::flags::Flags;
 ///
 /// # Errors
 ///
-/// An error message if the file of `--ca` cannot be used.
+/// An error message if the file of a flag cannot be used.
 #[cfg(feature = "tls")]
 pub fn configure(connect: &mut Connect, flags: &Flags) -> Result<()> {
-    use common::tls::{Trust, connector};
-    use native_tls::TlsConnector;
+    use common::tls::{Trust, client_identity, connector_builder};
 
-    connect.tls = Some(match &flags.ca {
-        // This is not in common, because no other program of this workspace may turn the check off.
-        None if flags.insecure => TlsConnector::builder()
-            .danger_accept_invalid_certs(true)
-            .danger_accept_invalid_hostnames(true)
-            .build()?
-            .into(),
-        None => connector(Trust::SystemRoots)?,
-        Some(pem) => connector(Trust::File(pem.clone()))?,
-    });
+    let mut builder = match &flags.ca {
+        None => connector_builder(Trust::SystemRoots)?,
+        Some(pem) => connector_builder(Trust::File(pem.clone()))?,
+    };
+    // This is not in common, because no other program of this workspace may turn the check off.
+    builder.danger_accept_invalid_certs(flags.insecure);
+    builder.danger_accept_invalid_hostnames(flags.insecure);
+    if let Some(cert) = &flags.cert {
+        builder.identity(client_identity(cert, flags.key.as_deref())?);
+    }
+    connect.tls = Some(builder.build()?.into());
     Ok(())
 }
 
@@ -36,7 +37,7 @@ pub fn configure(connect: &mut Connect, flags: &Flags) -> Result<()> {
 #[cfg(not(feature = "tls"))]
 pub fn configure(_: &mut Connect, flags: &Flags) -> Result<()> {
     let wss = flags.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss://"));
-    if wss || flags.ca.is_some() || flags.insecure {
+    if wss || flags.ca.is_some() || flags.cert.is_some() || flags.insecure {
         return Err("this talk was built without TLS; build it with: \
                     cargo run -p talk --features tls -- wss://…"
             .into());

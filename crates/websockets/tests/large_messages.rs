@@ -149,6 +149,11 @@ async fn a_claim_over_max_size_is_refused_before_a_byte_of_it_comes() {
         raw.write([claim, &[1, 2, 3, 4]].concat()).await;
         assert_eq!(raw.close_code().await, Some(1009));
     }
+    // The first fragment is as large as it may be, but not with the second.
+    let mut raw = Raw::open(server.address).await;
+    raw.frame(0x02, vec![5; 600]).await;
+    raw.write([0x80, 0xfe, 1, 0xf4, 1, 2, 3, 4]).await;
+    assert_eq!(raw.close_code().await, Some(1009));
     // A message of just that size is none of them, whole or in two.
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("x".repeat(1000)).await;

@@ -132,7 +132,7 @@ fn the_certificate_is_what_browsers_and_libraries_ask_for() {
 }
 
 #[tokio::test]
-async fn without_cert_two_starts_at_once_use_the_workspaces_certificate() {
+async fn without_cert_two_servers_share_the_workspace_certificate() {
     let before = fs::read(default_path()).ok();
     let start = || Program::start(EXE, &["127.0.0.1:0"]);
     let (one, two) = tokio::join!(start(), start());
@@ -275,19 +275,19 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
     let damaged = own.replacen("\nMII", "\nM!I", 1);
     let cut_short = own[..own.len() / 2].to_owned();
     let cases = [
-        ([String::new(), String::new()], "holds no certificate; get it anew"),
-        ([key.clone(), String::new()], "holds no certificate; get it anew"),
-        ([own.clone(), String::new()], "holds no private key; add"),
-        ([own.clone(), key.clone() + &other_key], "holds 2 private keys; leave"),
+        ([String::new(), String::new()], "has no certificate; get a new one"),
+        ([key.clone(), String::new()], "has no certificate; get a new one"),
+        ([own.clone(), String::new()], "has no private key; add"),
+        ([own.clone(), key.clone() + &other_key], "has 2 private keys; leave"),
         ([own.clone(), other_key], "is not that of its certificate; put"),
         ([own.clone(), empty_key], "is not that of its certificate; put"),
         ([own.clone(), old("EC")], "is an EC PRIVATE KEY and must be unencrypted PKCS#8; run"),
         ([own.clone(), old("RSA")], "is an RSA PRIVATE KEY and must be"),
         ([own.clone(), old("ENCRYPTED")], "is an ENCRYPTED PRIVATE KEY and must be"),
-        ([key.clone(), damaged], "is damaged; get it anew"),
-        ([key.clone(), cut_short], "is damaged; get it anew"),
-        ([key.clone(), not_a_certificate], "is damaged; get it anew"),
-        (made(expired).into(), "expired on 2020-02-29; get it anew"),
+        ([key.clone(), damaged], "is damaged; get a new one"),
+        ([key.clone(), cut_short], "is damaged; get a new one"),
+        ([key.clone(), not_a_certificate], "is damaged; get a new one"),
+        (made(expired).into(), "expired on 2020-02-29; get a new one"),
         (made(of_the_future).into(), "is not valid before 2999-01-01; set"),
         (made(for_no_host).into(), "for [], not for 127.0.0.1;"),
         (made(for_another_host).into(), r#"for ["example.org", "192.0.2.1"], not for 127.0.0.1;"#),
@@ -323,8 +323,8 @@ async fn certificate_and_key_may_be_two_files() {
         Program::start(EXE, &["127.0.0.1:0", "--cert", cert_file, "--key", key_file]).await;
     connect(server.address, only(&cert)).await.unwrap();
     for (text, says) in [
-        (None, "there is no ".to_owned() + other_file + "; name a file that exists by --key"),
-        (Some(own), format!("{other_file} holds no private key; add")),
+        (None, "there is no ".to_owned() + other_file + "; pass an existing file with --key"),
+        (Some(own), format!("{other_file} has no private key; add")),
         (Some(made(|_| {}).0), format!("the key in {other_file} is not that of its certificate;")),
     ] {
         _ = text.map(|text| write(&other, text));

@@ -106,7 +106,7 @@ def site(start, binaries, tmp_path):
     return Site(start, binaries["chat-server"], tmp_path)
 
 
-def test_over_https_the_cookie_is_secure_and_only_the_sites_own_page_is_let_in(site):
+def test_https_has_a_secure_cookie_and_origin_check(site):
     site.serve(0).is_ready()
     assert wait(site.ready)
     cookie, _, attributes = site.login("Ada")["Set-Cookie"].partition(";")
@@ -117,6 +117,18 @@ def test_over_https_the_cookie_is_secure_and_only_the_sites_own_page_is_let_in(s
     for origin in ("https://evil.example", "http://localhost:7890", "null"):
         with pytest.raises(InvalidStatus, match="403"):
             site.connect(cookie, origin=origin)
+
+
+def test_long_messages_are_compressed_through_nginx(site):
+    site.serve(0).is_ready()
+    assert wait(site.ready)
+    with site.connect(site.token("Ada")) as ada:
+        assert ada.response.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
+        text = "to be or not to be " * 50 + "🦀"
+        ada.send(json.dumps({"id": "1", "text": text}))
+        while (event := json.loads(ada.recv(10)))["type"] != "message":
+            pass
+        assert event["text"] == text
 
 
 class Page:
@@ -161,7 +173,7 @@ class Page:
                 socket.send(json.dumps({"id": str(self.sent), "text": text}))
 
 
-def test_at_a_rolling_restart_the_pages_move_without_a_lost_message(site):
+def test_a_rolling_restart_loses_no_message(site):
     old = site.serve(0, "--rate", "1000").is_ready()
     assert wait(site.ready)
     pages = [Page(site, name) for name in ("Ada", "Bob", "Eve")]

@@ -3,6 +3,7 @@ It has a target folder of its own and is kept from one try to the next, so that 
 what has changed."""
 
 import os
+import re
 import shutil
 
 from session import Session
@@ -24,9 +25,13 @@ class Copy:
                     os.unlink(path)
         for name in self.tree.files:
             original, file = self.tree.root / name, self.root / name
-            if not file.exists() or file.read_bytes() != original.read_bytes():
+            content = original.read_bytes()
+            if os.path.basename(name) == "Cargo.toml":
+                # With the same version, cargo would take a changed program of the copy for that of the tree.
+                content = re.sub(rb'^version = "(.*)"', rb'version = "\1-try"', content, flags=re.MULTILINE)
+            if not file.exists() or file.read_bytes() != content:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(original, file)  # not its time: cargo builds again what is newer
+                file.write_bytes(content)  # with a new time, because cargo builds again what is newer
                 shutil.copymode(original, file)
 
     def run(self, blocks, ports, **limits):
@@ -34,7 +39,7 @@ class Copy:
         shown = any(block.output or "the server also prints" in block.marks for block in blocks)
         assert shown, "the try shows what happens: an sh fence with a text fence after it"
         self.restore()
-        # What it is built from was compiled for this tree already; only its own crates are not shared.
+        # The dependencies were compiled for this tree already. Only the crates of the copy are not shared.
         folders = {"CARGO_TARGET_DIR": str(self.root / "target"), "CARGO_BUILD_BUILD_DIR": str(self.tree.root / "target")}
         session = Session(self.root, ports, folders, **limits)
         try:

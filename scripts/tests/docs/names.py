@@ -34,6 +34,13 @@ def check_link(link, text, tree):
     assert not anchor or anchor in anchors[0], f"{target} has no #{anchor}"
 
 
+def check_translated_link(link, text, tree):
+    """A translation links to the translation of a page, if there is one, but to its own original."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(text.name), link.partition("#")[0]))
+    translated = path.removesuffix(".md") + text.name[text.name.index(".zh-") :]
+    assert translated == text.name or translated not in tree.paths, f"there is {translated}"
+
+
 def check_flags(text, helps):
     """The table `| flag | meaning | default |` has every flag, and says what the servers' help says."""
     lines = [row for _, row in text.rows]

@@ -6,7 +6,7 @@ import pytest
 from copy_of_tree import Copy
 from session import Limits, Session
 from text import Text
-from tree import Tree, check_listing
+from tree import Tree, check_listing, check_translation
 
 FILES = {
     "crates/hello/main.rs": 'fn main() {\n    let name = "Ada";\n    println!("Hello {name}!");\n}\n',
@@ -149,6 +149,40 @@ def test_an_untruth_is_noticed(true, untrue, said, tree, tmp_path):
     assert TEXT.count(true) == 1, f"{true!r} stands once"
     with pytest.raises(AssertionError, match=said):
         check_all(TEXT.replace(true, untrue), tree, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("true, untrue", [
+    ("## Try this\n", ""), ("-->\n```rust\nprint", "-->\n```js\nprint"), ("<!-- type: Bob -->\n", ""), ("> Bob", "> Eve"),
+    (TEXT[TEXT.index("<!-- serve") : TEXT.index("## Try")], "")])
+def test_a_difference_of_a_translation_is_noticed(true, untrue):
+    original = Text("README.md", TEXT)
+    check_translation(Text("README.zh-Hant.md", TEXT.replace("# Here", "# 這裡")), original)
+    assert TEXT.count(true) == 1
+    with pytest.raises(AssertionError, match="of README.md|as README.md"):
+        check_translation(Text("README.zh-Hant.md", TEXT.replace(true, untrue)), original)
+
+
+def test_a_change_to_try_is_not_built_into_the_tree(tmp_path):
+    files = {
+        "Cargo.toml": '[workspace]\nmembers = ["greet"]\nresolver = "3"\n[workspace.package]\nversion = "0.0.0"\n',
+        "greet/Cargo.toml": '[package]\nname = "greet"\nversion.workspace = true\n',
+        "greet/src/main.rs": 'fn main() {\n    println!("Hello");\n}\n',
+    }
+    for name, content in files.items():
+        file = tmp_path / "tree" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    tree = Tree(tmp_path / "tree", list(files))
+    greet = "```sh\ncargo run -p greet\n```\n\n```text\n{}\n```\n"
+    change = '<!-- patch: greet/src/main.rs -->\n```diff\n-println!("Hello");\n+println!("Bye");\n```\n\n'
+
+    def run_in_the_tree():
+        for block in Text("README.md", greet.format("Hello")).blocks:
+            Session(tree.root, {}).step(block)
+
+    run_in_the_tree()
+    Copy(tree, tmp_path / "copy").run(Text("README.md", change + greet.format("Bye")).tries[0], {})
+    run_in_the_tree()
 
 
 def test_what_a_command_leaves_behind_is_ended(tree):

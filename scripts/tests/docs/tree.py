@@ -98,6 +98,14 @@ def check_listing(fence, tree):
         )
 
 
+def check_translation(text, original):
+    """A translated chapter has the headings and fences of the original, with the same lines, in the same order."""
+    for ours, theirs in zip(text.blocks, original.blocks):
+        shown, wanted = ((b.word, b.language, b.lines, b.marks) for b in (ours, theirs))
+        assert shown == wanted, f"line {ours.line} has the block of {original.name}:{theirs.line}"
+    assert len(text.blocks) == len(original.blocks), f"it has as many headings and fences as {original.name}"
+
+
 def patched(lines, diff):
     """The lines with the change made, at whatever indentation."""
     signs, bodies = [line[:1] or " " for line in diff], dedent([line[1:] for line in diff])

@@ -27,6 +27,7 @@ def display(tmp_path_factory):
     """A screen that nobody sees, for WebKit, which cannot do without."""
     server = Program("Xvfb", "-displayfd", "1", "-screen", "0", "1400x1000x24", "-nolisten", "tcp")
     os.environ["DISPLAY"] = f":{server.line()}"
+    os.environ["LC_ALL"] = "C.UTF-8"  # The pages follow the browser's language, and the tests read English.
     yield
     server.kill()
 

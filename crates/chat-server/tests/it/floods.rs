@@ -83,7 +83,10 @@ async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connecti
         if event.contains(r#""presence""#) {
             continue;
         }
-        assert!(event.starts_with(r#"{"type":"error","message":""#), "{message}: {event}");
+        assert!(
+            event.starts_with(r#"{"type":"error","id":null,"message":""#),
+            "{message}: {event}"
+        );
         assert!(!event.contains("Forged!"), "{event}");
     }
     ada.send(Message::binary(line(1, "binary is fine").into_data())).await;

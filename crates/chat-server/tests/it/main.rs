@@ -15,6 +15,8 @@ mod missed;
 mod restarts;
 /// Everyone in a room receives the same events in the same order.
 mod rooms;
+/// The server can be backed up, and survives a failing database and a wrong clock.
+mod storage;
 
 use std::path::PathBuf;
 

@@ -61,7 +61,7 @@ async fn headers_origin_and_subprotocols_are_sent_as_given() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_subprotocol_that_was_asked_for_is_one_sentence() {
+async fn a_missing_subprotocol_is_a_one_line_error() {
     let (output, _) = asked(&["--subprotocol", "chat"], None).await;
     let (status, _, says) = ended(&output);
     assert!(says.contains("speaks no subprotocol that was asked for"), "{says}");

@@ -100,7 +100,7 @@ async fn another_code_than_ours_is_reported() {
 }
 
 #[tokio::test]
-async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1() {
+async fn a_failed_connection_exits_1_with_one_line() {
     let url = format!("ws://127.0.0.1:{}", testing::free_port());
     let output = testing::run(crate::EXE, &[&url], "").await;
     let says = format!("cannot connect to {url}: connection refused; start the server first\n");
@@ -125,7 +125,7 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
 }
 
 #[tokio::test]
-async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
+async fn after_its_input_talk_waits_then_closes_1000() {
     let (output, (code, took)) = converse(&["--wait", "1.5"], "Ada\n", async |socket| {
         next_message(socket).await;
         // Each pause is shorter than the wait, but all pauses together are longer.
@@ -143,7 +143,7 @@ async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
 }
 
 #[tokio::test]
-async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_once() {
+async fn open_input_keeps_the_connection_open_when_idle() {
     let (listener, url) = listen().await;
     let mut talk = start(&[&url, "--wait", "0"]);
     let mut socket = accept(&listener).await;
@@ -183,7 +183,7 @@ async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+async fn an_input_in_invalid_utf8_closes_with_1000() {
     for flags in [&[][..], &["--reconnect"]] {
         let (output, code) = converse(flags, b"Ada\nJos\xe9\n", async |socket| {
             assert_eq!(next_message(socket).await, Message::text("Ada"));
@@ -268,11 +268,12 @@ fn lost_messages(line: &str) -> Option<usize> {
 #[tokio::test]
 async fn pings_are_answered_while_nobody_reads_stdout() {
     let (listener, url) = listen().await;
-    let talk = start(&[&url, "--wait", "0"]);
+    let talk = start(&[&url, "--wait", "0", "--ping-interval", "0"]);
     let mut socket = accept(&listener).await;
     let mut sent = 0;
-    // First the messages only wait to be printed, then the queue is full, and then they are lost.
-    for messages in [3000, 60_000, 1000] {
+    // First the messages only wait to be printed, then the queue of 16 MiB is full, and then they
+    // are lost.
+    for messages in [3000, 20_000, 1000] {
         for _ in 0..messages {
             socket.feed(Message::text("x".repeat(1000))).await.unwrap();
         }
@@ -415,6 +416,23 @@ async fn time_stands_before_each_line_when_it_is_asked_for() {
         assert_eq!(digits, "00:00:00.000Z", "{line}");
     }
     assert!(stdout.ends_with("Z < tick\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn with_ping_each_pong_prints_its_round_trip_time() {
+    let (output, ()) = converse(&["--ping", "--ping-interval", "0.1"], "", async |socket| {
+        // The third ping shows that talk has seen the second pong.
+        for _ in 0..3 {
+            assert_eq!(next_message(socket).await, Message::Ping("".into()));
+            socket.flush().await.unwrap();
+        }
+        close(socket, 1000, "").await;
+    })
+    .await;
+    let (status, stdout, stderr) = ended(&output);
+    let is_pong = |line: &&str| line.starts_with("pong after ") && line.ends_with(" ms");
+    assert!(stderr.lines().filter(is_pong).count() >= 2, "{stderr}");
+    assert_eq!((status, stdout), (Some(0), ""));
 }
 
 #[tokio::test]

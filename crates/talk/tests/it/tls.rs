@@ -53,7 +53,7 @@ mod with_tls {
     }
 
     #[tokio::test]
-    async fn a_certificate_is_checked_against_the_file_or_the_system_or_loudly_not_at_all() {
+    async fn certificates_are_checked_unless_insecure_is_passed() {
         let pem = made("trusted");
         let url = serve(&pem, "localhost").await;
         let flags = ["--wait", "0.2", "--ca", pem.to_str().unwrap()];
@@ -69,6 +69,58 @@ mod with_tls {
         let (status, stdout, says) = ended(&output);
         assert!(says.starts_with("WARNING: --insecure checks no certificate; anyone"), "{says}");
         assert_eq!((status, stdout), (Some(0), "< encrypted\n"));
+    }
+
+    /// Only this library can ask a client for its certificate.
+    #[cfg(not(any(windows, target_vendor = "apple")))]
+    #[tokio::test]
+    async fn a_server_receives_the_certificate_of_its_client() {
+        use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod, SslVerifyMode};
+
+        let (own, client) = (made("asking"), made("asked"));
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        acceptor.set_certificate_chain_file(&own).unwrap();
+        acceptor.set_private_key_file(&own, SslFiletype::PEM).unwrap();
+        let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        // Our certificates are for servers only, so the test compares the certificate itself.
+        acceptor.set_verify_callback(mode, |_, _| true);
+        let acceptor = acceptor.build();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = acceptor.accept(stream.unwrap()) else { continue };
+                let received = stream.ssl().peer_certificate().unwrap().to_pem().unwrap();
+                let mut socket = tungstenite::accept(stream).unwrap();
+                socket.send(Message::text(String::from_utf8(received).unwrap())).unwrap();
+                while socket.read().is_ok() {}
+            }
+        });
+        let pem = std::fs::read_to_string(&client).unwrap().replace("\r\n", "\n");
+        let (start, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n");
+        let certificate = &pem[pem.find(start).unwrap()..][..];
+        let certificate = &certificate[..certificate.find(end).unwrap() + end.len()];
+
+        // The certificate and the key in one file, then in two.
+        let (cert, key) = (client.with_extension("crt"), client.with_extension("key"));
+        std::fs::write(&cert, certificate).unwrap();
+        std::fs::write(&key, pem.replace(certificate, "")).unwrap();
+        let [own, client, cert, key] =
+            [&own, &client, &cert, &key].map(|path| path.to_str().unwrap());
+        let common = [&url, "--ca", own, "--raw", "--wait", "0.2"];
+        for files in [&["--cert", client][..], &["--cert", cert, "--key", key]] {
+            let output = testing::run(EXE, &[&common[..], files].concat(), "").await;
+            let (status, stdout, stderr) = ended(&output);
+            assert_eq!((status, stdout.trim_end()), (Some(0), certificate.trim_end()), "{stderr}");
+        }
+
+        let output = testing::run(EXE, &common, "").await;
+        assert_eq!(output.status.code(), Some(1), "a client without a certificate");
+        let output = testing::run(EXE, &[&common[..], &["--cert", cert]].concat(), "").await;
+        let says = format!(
+            "{cert} has no private key; add that of its certificate, or pass its file with --key\n"
+        );
+        assert_eq!(ended(&output), (Some(1), "", says.as_str()));
     }
 
     #[tokio::test]

@@ -1,145 +1,286 @@
-//! The bytes from the peer, on their way to tungstenite, in chunks that are small whatever length
-//! the peer announces.
+//! The bytes from the peer, and the messages that they are.
 //!
 //! tungstenite reserves the length that a frame header announces before a byte of the frame has
 //! arrived, and it never gives that memory back: fourteen bytes could claim a gibibyte, and one
-//! message of 1 MiB would cost its connection 1 MiB forever. So tungstenite sees a large frame as
-//! the fragments that the peer could have sent instead (RFC 6455, section 5.4). It collects them
-//! in memory that grows as they arrive and leaves with the message, and it rejects invalid UTF-8
-//! as soon as it arrives. A small frame passes through unchanged.
+//! message of 1 MiB would cost its connection 1 MiB forever. So [`Incoming`] collects messages
+//! itself, in memory that grows as they arrive and leaves with them. tungstenite gets the control
+//! frames, which have 125 bytes at most, and answers them.
 
-use std::io::{Cursor, Write};
-use std::num::NonZeroU16;
+use std::io::Cursor;
+use std::mem::take;
 
 use bytes::Bytes;
-use tungstenite::protocol::CloseFrame;
-use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::{FrameHeader, Utf8Bytes};
+use tungstenite::protocol::{CloseFrame, Role};
+use tungstenite::{Error, Message};
 
-/// The largest fragment, in bytes: about as much memory as an idle connection may keep. It is a
-/// multiple of four, so that the mask of the whole frame fits each of its fragments.
-const FRAGMENT: u64 = 512;
+use super::mask::apply_mask;
+use crate::deflate::{Deflate, Inflater};
 
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
-pub(super) const MAX_CONTROL: usize = 125;
+const MAX_CONTROL: usize = 125;
 
-/// The longest frame header, in bytes (RFC 6455, section 5.2).
-const MAX_HEADER: usize = 14;
+/// What the peer has sent.
+#[derive(Debug)]
+pub(super) enum Received<'a> {
+    /// A text or binary message.
+    Message(Message),
+    /// A control frame as it arrived. If it is a close frame, its content is next to it, because
+    /// tungstenite replaces a code that it does not know, such as 1014, by 1002.
+    Control(&'a [u8], Option<CloseFrame>),
+}
 
-/// Bytes that were read from the stream, and how they are cut.
-#[derive(Debug, Default)]
+/// Makes messages of the bytes from the peer.
+#[derive(Debug)]
 pub(super) struct Incoming {
-    /// Bytes that tungstenite has not seen yet. At the end it is the payload of the close frame.
-    unread: Bytes,
-    /// How many of the next bytes pass through unchanged.
-    chunk_left: u64,
-    /// How much of the current frame follows that chunk.
-    frame_left: u64,
-    /// The header of the current frame. It is kept only while the frame is cut.
-    header: FrameHeader,
-    /// The last frame of a message has not begun yet.
-    is_fragmented: bool,
-    /// How many more reads are allowed, if there is a bound. It has two bytes because that is the
-    /// space that would otherwise be padding.
-    pub(super) reads_left: Option<NonZeroU16>,
+    role: Role,
+    /// What the handshake has agreed on about compression.
+    deflate: Option<Deflate>,
+    max_size: usize,
+    /// The message that has not arrived completely.
+    message: Option<PartialMessage>,
+    /// It inflates that message. Between messages it is kept only if the peer keeps its window.
+    inflater: Option<Box<Inflater>>,
+}
+
+/// The part of a message that has arrived, and the frame that comes next or is arriving.
+#[derive(Debug)]
+struct PartialMessage {
+    is_text: bool,
+    is_compressed: bool,
+    /// It is inflated already.
+    payload: Vec<u8>,
+    /// How much of a text is known to be UTF-8.
+    valid: usize,
+    /// How many bytes of the current frame have not arrived.
+    frame_left: usize,
+    /// The mask of the next byte and of the three after it. A server sends none.
+    mask: Option<[u8; 4]>,
+    /// The current frame is the last one of the message.
+    is_final: bool,
 }
 
 impl Incoming {
-    /// Adds bytes that were read from the stream. Returns `false` when no further read is allowed.
-    pub(super) fn feed(&mut self, read: &[u8]) -> bool {
-        self.unread = match self.unread.is_empty() {
-            true => Bytes::copy_from_slice(read),
-            false => [&self.unread, read].concat().into(),
-        };
-        let Some(left) = self.reads_left else { return true };
-        self.reads_left = NonZeroU16::new(left.get() - 1);
-        self.reads_left.is_some()
+    pub(super) fn new(role: Role, max_size: usize, deflate: Option<Deflate>) -> Self {
+        Self { role, deflate, max_size, message: None, inflater: None }
     }
 
-    /// Writes the next bytes for tungstenite into `buf` and returns their number; 0 means that
-    /// more bytes have to be fed first.
+    /// Takes the next message or control frame out of `input`, or as much of it as has arrived.
+    /// What is left in `input` belongs to the next call. `None` means that more bytes are needed.
     ///
-    /// It never goes beyond the end of a fragment, so that tungstenite holds no bytes between two
-    /// of them. A frame that is larger than `max_size` stays whole, because tungstenite rejects it
-    /// at its header.
-    pub(super) fn read_into(&mut self, buf: &mut [u8], max_size: usize) -> usize {
-        let room = buf.len();
-        let mut out = buf;
-        // Whenever tungstenite waits for a header, it has room for one.
-        if self.chunk_left == 0
-            && (out.len() < MAX_HEADER || !self.begin_chunk(&mut out, max_size as u64))
-        {
-            return 0;
-        }
-        let length = self.chunk_left.min(out.len() as u64) as usize;
-        let chunk = self.unread.split_to(length.min(self.unread.len()));
-        self.chunk_left -= chunk.len() as u64;
-        // Writing to a slice that is long enough cannot fail.
-        _ = out.write_all(&chunk);
-        room - out.len()
-    }
-
-    /// Whether tungstenite has seen nothing but whole messages.
-    pub(super) fn is_between_messages(&self) -> bool {
-        self.chunk_left == 0 && self.frame_left == 0 && !self.is_fragmented
-    }
-
-    /// The peer's close frame as it was sent. Call this when tungstenite has returned it, and feed
-    /// nothing after that.
-    pub(super) fn close_frame(&self) -> Option<CloseFrame> {
-        let (code, reason) = self.unread.split_first_chunk()?;
-        let reason = String::from_utf8_lossy(reason).into_owned();
-        Some(CloseFrame { code: u16::from_be_bytes(*code).into(), reason: reason.into() })
-    }
-
-    /// Decides how many bytes pass through next. Returns `false` when the header of the next frame
-    /// is incomplete.
-    fn begin_chunk(&mut self, out: &mut &mut [u8], max_size: u64) -> bool {
-        if self.frame_left > 0 {
-            let FrameHeader { is_final, mask, .. } = self.header;
-            let opcode = OpCode::Data(Data::Continue);
-            self.header = FrameHeader { is_final, mask, opcode, ..FrameHeader::default() };
-            return self.begin_fragment(out);
-        }
-        let mut cursor = Cursor::new(&self.unread);
-        let (header, length) = match FrameHeader::parse(&mut cursor) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => return false,
-            Err(_) => {
-                // tungstenite finds the same fault and reports it.
-                self.chunk_left = self.unread.len().min(MAX_HEADER) as u64;
-                return true;
+    /// # Errors
+    ///
+    /// The peer broke the protocol, sent a text that is not UTF-8 or data that does not inflate, or
+    /// announced a message that is larger than `max_size`. After an error, nothing more can be received.
+    pub(super) fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Received<'a>>, Error> {
+        loop {
+            if self.message.as_ref().is_none_or(|message| message.frame_left == 0) {
+                let mut cursor = Cursor::new(&**input);
+                let Some((header, length)) = FrameHeader::parse(&mut cursor)? else {
+                    return Ok(None);
+                };
+                let start = cursor.position() as usize;
+                // A close frame with a long reason is accepted even if `max_size` is smaller, and
+                // the length of compressed data says nothing about the message.
+                let is_compressed = self.is_compressed(&header);
+                let limit = if is_compressed { usize::MAX } else { self.max_size.max(MAX_CONTROL) };
+                let length = check_size(length, limit)?;
+                if let OpCode::Control(control) = header.opcode {
+                    return control_frame(input, control, &header, start, length);
+                }
+                self.begin_frame(&header, length, is_compressed)?;
+                split_off(input, start);
             }
-        };
-        if matches!(header.opcode, OpCode::Data(_)) {
-            self.is_fragmented = !header.is_final;
+            let Some(message) = &mut self.message else { return Ok(None) };
+            let piece = split_off(input, message.frame_left);
+            message.unmask(piece);
+            match &mut self.inflater {
+                Some(inflater) if message.is_compressed => {
+                    inflater.inflate_into(&mut message.payload, piece, self.max_size)?;
+                }
+                _ => message.push(piece),
+            }
+            if message.frame_left == 0 && message.is_final {
+                if message.is_compressed {
+                    self.finish_inflating()?;
+                }
+                return self.message.take().map(PartialMessage::complete).transpose();
+            }
+            message.check_text()?;
+            if message.frame_left > 0 {
+                return Ok(None);
+            }
         }
-        let start = cursor.position();
-        if header.opcode == OpCode::Control(Control::Close) && length <= MAX_CONTROL as u64 {
-            let (start, end) = (start as usize, (start + length) as usize);
-            let Some(payload) = self.unread.get(start..end) else { return false };
-            // tungstenite replaces a code that it does not know, such as 1014, by 1002. So the
-            // payload stays here when tungstenite has taken the frame.
-            let mask = header.mask.unwrap_or_default();
-            let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
-            self.unread = self.unread.iter().copied().take(end).chain(payload).collect();
-        }
-        if length <= FRAGMENT || length > max_size {
-            // The peer may announce the largest number there is.
-            self.chunk_left = start.saturating_add(length);
-            return true;
-        }
-        // Not `advance`: an empty `Bytes` from `split_to` owns no memory.
-        drop(self.unread.split_to(start as usize));
-        (self.header, self.frame_left) = (header, length);
-        self.begin_fragment(out)
     }
 
-    fn begin_fragment(&mut self, out: &mut &mut [u8]) -> bool {
-        self.chunk_left = self.frame_left.min(FRAGMENT);
-        self.frame_left -= self.chunk_left;
-        let is_final = self.header.is_final && self.frame_left == 0;
-        FrameHeader { is_final, ..self.header.clone() }.format(self.chunk_left, out).is_ok()
+    /// Whether the data of this frame is compressed. Only the first frame of a message is marked.
+    fn is_compressed(&self, header: &FrameHeader) -> bool {
+        match header.opcode {
+            OpCode::Data(Data::Continue) => self.message.as_ref().is_some_and(|m| m.is_compressed),
+            OpCode::Data(_) => header.rsv1 && self.deflate.is_some(),
+            OpCode::Control(_) => false,
+        }
+    }
+
+    /// Checks the header of a data frame as tungstenite does.
+    fn begin_frame(
+        &mut self,
+        header: &FrameHeader,
+        length: usize,
+        is_compressed: bool,
+    ) -> Result<(), Error> {
+        let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = *header;
+        match (self.role, mask) {
+            (Role::Server, None) => return Err(ProtocolError::UnmaskedFrameFromClient.into()),
+            (Role::Client, Some(_)) => return Err(ProtocolError::MaskedFrameFromServer.into()),
+            _ => {}
+        }
+        let is_marked = is_compressed && opcode != OpCode::Data(Data::Continue);
+        if rsv1 != is_marked || rsv2 || rsv3 {
+            return Err(ProtocolError::NonZeroReservedBits.into());
+        }
+        let before = match (self.message.take(), opcode) {
+            (None, OpCode::Data(Data::Continue)) => {
+                return Err(ProtocolError::UnexpectedContinueFrame.into());
+            }
+            (Some(message), OpCode::Data(Data::Continue)) => message,
+            (Some(_), OpCode::Data(data)) => {
+                return Err(ProtocolError::ExpectedFragment(data).into());
+            }
+            (_, opcode) => PartialMessage::new(opcode == OpCode::Data(Data::Text)),
+        };
+        if !is_compressed {
+            check_size(before.payload.len() as u64 + length as u64, self.max_size)?;
+        } else if let Some(deflate) = self.deflate {
+            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+        }
+        let frame_left = length;
+        self.message = Some(PartialMessage { is_compressed, frame_left, mask, is_final, ..before });
+        Ok(())
+    }
+
+    /// Completes a compressed message.
+    #[cold]
+    fn finish_inflating(&mut self) -> Result<(), Error> {
+        if let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) {
+            inflater.finish_into(&mut message.payload, self.max_size)?;
+            if !inflater.keeps_window() {
+                self.inflater = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PartialMessage {
+    fn new(is_text: bool) -> Self {
+        Self {
+            is_text,
+            is_compressed: false,
+            payload: Vec::new(),
+            valid: 0,
+            frame_left: 0,
+            mask: None,
+            is_final: false,
+        }
+    }
+
+    /// Unmasks the next bytes of the current frame.
+    fn unmask(&mut self, piece: &mut [u8]) {
+        self.frame_left -= piece.len();
+        if let Some(mask) = &mut self.mask {
+            apply_mask(piece, *mask);
+            mask.rotate_left(piece.len() % 4);
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.reserve(piece.len());
+        self.payload.extend_from_slice(piece);
+    }
+
+    /// Makes room for the next bytes. If the frame goes on, there is room for as much again, so that
+    /// a large message is rarely moved, and a peer takes memory only for what it has sent.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.payload.len() + more;
+        if needed > self.payload.capacity() {
+            let end = if self.is_final { needed + self.frame_left } else { usize::MAX };
+            self.payload.reserve_exact(end.min(2 * needed) - self.payload.len());
+        }
+    }
+
+    /// Rejects what cannot become UTF-8. The last character may be incomplete.
+    fn check_text(&mut self) -> Result<(), Error> {
+        if self.is_text {
+            let unchecked = self.payload.get(self.valid..).unwrap_or_default();
+            self.valid += match str::from_utf8(unchecked) {
+                Ok(text) => text.len(),
+                Err(fault) if fault.error_len().is_none() => fault.valid_up_to(),
+                Err(fault) => return Err(fault.into()),
+            };
+        }
+        Ok(())
+    }
+
+    fn complete<'a>(self) -> Result<Received<'a>, Error> {
+        let payload = Bytes::from(self.payload);
+        Ok(Received::Message(match self.is_text {
+            true => Message::Text(Utf8Bytes::try_from(payload)?),
+            false => Message::Binary(payload),
+        }))
+    }
+}
+
+/// Takes a control frame out of `input` once all of it has arrived. tungstenite checks the rest.
+fn control_frame<'a>(
+    input: &mut &'a mut [u8],
+    control: Control,
+    header: &FrameHeader,
+    start: usize,
+    length: usize,
+) -> Result<Option<Received<'a>>, Error> {
+    if length > MAX_CONTROL {
+        return Err(ProtocolError::ControlFrameTooBig.into());
+    }
+    if input.len() < start + length {
+        return Ok(None);
+    }
+    let frame = &*split_off(input, start + length);
+    let mut close = None;
+    if control == Control::Close
+        && let Some((_, payload)) = frame.split_at_checked(start)
+    {
+        let mut payload = payload.to_vec();
+        apply_mask(&mut payload, header.mask.unwrap_or_default());
+        close = payload.split_first_chunk().map(|(code, reason)| CloseFrame {
+            code: u16::from_be_bytes(*code).into(),
+            reason: String::from_utf8_lossy(reason).into_owned().into(),
+        });
+    }
+    Ok(Some(Received::Control(frame, close)))
+}
+
+/// Takes the first bytes out of `input`, at most `length`.
+fn split_off<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
+    let length = length.min(input.len());
+    let (first, rest) = take(input).split_at_mut(length);
+    *input = rest;
+    first
+}
+
+/// Rejects a length that is too large, before it is read in.
+fn check_size(size: u64, max_size: usize) -> Result<usize, Error> {
+    match usize::try_from(size) {
+        Ok(size) if size <= max_size => Ok(size),
+        size => {
+            let size = size.unwrap_or(usize::MAX);
+            Err(CapacityError::MessageTooLong { size, max_size }.into())
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Keepalive {
         self.check_open()?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed.is_none() {
-            self.websocket.wire.encoded = frames;
+            self.websocket.start_send_encoded(frames);
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Keepalive {
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.is_unflushed {
-            return self.websocket.wire.poll_write_encoded(cx).map_err(Error::Io);
+            return self.websocket.poll_write(cx);
         }
         ready!(self.websocket.poll_flush(cx))?;
         self.is_unflushed = false;
@@ -205,7 +205,7 @@ impl Keepalive {
     /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
     /// more to read.
     fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let has_progressed = &mut self.websocket.wire.has_progressed;
+        let has_progressed = &mut self.websocket.outgoing.has_progressed;
         if let Poll::Ready(error) = self.clock.poll_overdue(cx, has_progressed) {
             return Poll::Ready(error);
         }

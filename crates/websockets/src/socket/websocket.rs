@@ -1,88 +1,89 @@
-//! tungstenite's WebSocket on an asynchronous stream.
+//! A WebSocket on an asynchronous stream.
 //!
-//! tokio-tungstenite's `WebSocketStream` does the same. This one costs an idle connection half a
-//! kibibyte less, gives back the memory that a large message took, and sends frames that are
-//! encoded already without mixing them with tungstenite's own.
+//! tokio-tungstenite's `WebSocketStream` does the same. This one costs an idle connection half as
+//! much memory, gives back what a large message took, and sends frames that are encoded already.
+//! [`Incoming`] and [`Outgoing`] move the data. tungstenite has the control frames: it answers a
+//! ping and a close frame, and knows how far the closing handshake is.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
-use std::num::NonZeroU16;
+use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use super::incoming::{Incoming, MAX_CONTROL};
+use super::incoming::{Incoming, Received};
+use super::outgoing::Outgoing;
 use super::stream::Stream;
+use crate::deflate::Deflate;
 
-/// How much is read at once, in bytes. The buffer is on the stack.
-const READ: usize = 4096;
+/// How much is read at once, in bytes.
+const READ: usize = 64 << 10;
 
-/// How many reads follow our close frame at most: 16 MiB.
-const MAX_READS_AFTER_CLOSE: u16 = 4096;
+/// How much follows our close frame at most, in bytes.
+const MAX_READ_AFTER_CLOSE: usize = 16 << 20;
 
-/// The size of tungstenite's read buffer, in bytes, which it fills with zeros before each read. A
-/// click of the counter fits.
-const READ_BUFFER: usize = 64;
+thread_local! {
+    /// The buffer for reading. It belongs to the thread, because a connection has nothing in it
+    /// between two reads.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
-/// tungstenite writes what exceeds this, in bytes, without waiting for a flush.
-const WRITE_BUFFER: usize = 512;
-
-/// A message that is longer than this, in bytes, may have grown tungstenite's buffers.
-const LARGE: usize = 4096;
-
-/// tungstenite and the stream below it.
+/// A stream, what its bytes mean, and the frames on their way to it.
 #[derive(Debug)]
 pub(super) struct WebSocket {
+    /// It has control frames only.
     tungstenite: WebSocketContext,
     pub(super) role: Role,
-    /// tungstenite could not write all of its output.
-    is_blocked: bool,
-    /// A large message was sent since tungstenite's buffers were made.
-    has_sent_large: bool,
     /// Nothing more can be read.
     has_ended: bool,
-    pub(super) wire: Wire,
+    pub(super) stream: Stream,
+    incoming: Incoming,
+    /// Bytes that were read, but not received.
+    unread: BytesMut,
+    /// How much more may be read, if there is a bound.
+    read_limit: Option<usize>,
+    pub(super) outgoing: Outgoing,
 }
 
 impl WebSocket {
     /// A WebSocket after its opening handshake. `unread` are the bytes that were already read from
     /// the stream after that handshake.
-    pub(super) fn new(stream: Stream, unread: &[u8], role: Role, max_size: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(max_size))
-            // A control frame is no message. A close frame with a long reason is always accepted.
-            .max_frame_size(Some(max_size.max(MAX_CONTROL)))
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER);
-        let mut incoming = Incoming::default();
-        incoming.feed(unread);
+    pub(super) fn new(
+        stream: Stream,
+        unread: &[u8],
+        role: Role,
+        max_size: usize,
+        deflate: Option<Deflate>,
+    ) -> Self {
+        // It allocates memory for the first control frame.
+        let config = WebSocketConfig::default().read_buffer_size(0);
         Self {
             tungstenite: WebSocketContext::new(role, Some(config)),
             role,
-            is_blocked: false,
-            has_sent_large: false,
             has_ended: false,
-            wire: Wire {
-                stream,
-                incoming,
-                encoded: Bytes::new(),
-                is_waiting: false,
-                has_progressed: false,
-            },
+            stream,
+            incoming: Incoming::new(role, max_size, deflate),
+            unread: unread.into(),
+            read_limit: None,
+            outgoing: Outgoing::default(),
         }
     }
 
     /// Reads 16 MiB at most from now on, and treats the rest as the end of the stream.
     pub(super) fn limit_reads(&mut self) {
-        self.wire.incoming.reads_left = NonZeroU16::new(MAX_READS_AFTER_CLOSE);
+        self.read_limit = Some(MAX_READ_AFTER_CLOSE);
     }
 
     /// The next message, control frames included; `None` after the closing handshake and after an
-    /// error. Writes tungstenite's replies, but does not wait until they are written.
+    /// error. Prepares replies to control frames, which the next flush writes.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -90,26 +91,86 @@ impl WebSocket {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let max_size = self.tungstenite.get_config().max_frame_size.unwrap_or(usize::MAX);
-        let mut stream = PollStream { wire: &mut self.wire, max_size, cx };
-        match self.tungstenite.read(&mut stream) {
-            Ok(Message::Close(_)) => {
-                Poll::Ready(Some(Ok(Message::Close(self.wire.incoming.close_frame()))))
+        let message = ready!(self.poll_receive(cx));
+        self.has_ended = matches!(message, Ok(Message::Close(_)) | Err(_));
+        let is_closed = matches!(message, Err(Error::ConnectionClosed | Error::AlreadyClosed));
+        Poll::Ready((!is_closed).then_some(message))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
+        loop {
+            let mut unread = take(&mut self.unread);
+            let (message, left) = self.receive(&mut unread);
+            unread.advance(unread.len() - left);
+            if let Some(message) = message {
+                self.unread = unread;
+                return Poll::Ready(message);
             }
-            Ok(message) => Poll::Ready(Some(Ok(message))),
-            Err(error) if would_block(&error) => Poll::Pending,
-            Err(error) => {
-                self.has_ended = true;
-                let is_closed = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
-                Poll::Ready((!is_closed).then_some(Err(error)))
+            let mut buffer = BUFFER.take();
+            buffer.resize(READ, 0);
+            let received = self.poll_read(cx, &unread, &mut buffer);
+            BUFFER.set(buffer);
+            match received {
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(message)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.unread = unread;
+                    return Poll::Pending;
+                }
             }
         }
     }
 
+    /// Reads once. `unread` is the beginning of what is read.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        unread: &[u8],
+        buffer: &mut [u8],
+    ) -> Poll<Result<Option<Message>, Error>> {
+        let mut read = ReadBuf::new(buffer);
+        read.put_slice(unread);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        let length = read.filled().len() - unread.len();
+        if let Some(left) = &mut self.read_limit {
+            *left = left.saturating_sub(length);
+        }
+        if length == 0 || self.read_limit == Some(0) {
+            // tungstenite knows whether this is the end of a closing handshake.
+            return Poll::Ready(self.give_tungstenite(&[]).map(Some));
+        }
+        let (message, left) = self.receive(read.filled_mut());
+        let (_, left) = read.filled().split_at(read.filled().len() - left);
+        self.unread = left.into();
+        Poll::Ready(message.transpose())
+    }
+
+    /// The first message of `bytes`, and how many of them are left.
+    fn receive(&mut self, mut bytes: &mut [u8]) -> (Option<Result<Message, Error>>, usize) {
+        let message = match self.incoming.next(&mut bytes) {
+            Ok(None) => None,
+            Ok(Some(Received::Message(message))) => Some(Ok(message)),
+            Ok(Some(Received::Control(frame, close))) => {
+                Some(self.give_tungstenite(frame).map(|message| match message {
+                    Message::Close(_) => Message::Close(close),
+                    message => message,
+                }))
+            }
+            Err(error) => Some(Err(error)),
+        };
+        (message, bytes.len())
+    }
+
+    /// Passes on a control frame or, if it is empty, the end of the stream.
+    fn give_tungstenite(&mut self, frame: &[u8]) -> Result<Message, Error> {
+        self.tungstenite.read(&mut ControlFrames { frame, outgoing: &mut self.outgoing })
+    }
+
     /// Waits until another message can be sent.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.is_blocked || !self.wire.encoded.is_empty() {
-            true => self.poll_flush(cx),
+        match self.outgoing.is_full() {
+            true => self.poll_write(cx),
             false => Poll::Ready(Ok(())),
         }
     }
@@ -120,136 +181,77 @@ impl WebSocket {
         cx: &mut Context<'_>,
         message: Message,
     ) -> Result<(), Error> {
-        self.has_sent_large |= message.len() > LARGE;
-        let mut stream = PollStream { wire: &mut self.wire, max_size: 0, cx };
-        match self.tungstenite.write(&mut stream, message) {
-            // tungstenite keeps the message and writes it later.
-            Err(error) if would_block(&error) => {
-                self.is_blocked = true;
-                Ok(())
+        let frame = match message {
+            Message::Text(text) => Frame::message(text, OpCode::Data(Data::Text), true),
+            Message::Binary(bytes) => Frame::message(bytes, OpCode::Data(Data::Binary), true),
+            Message::Frame(frame) if matches!(frame.header().opcode, OpCode::Data(_)) => frame,
+            control => {
+                let mut frames = ControlFrames { frame: &[], outgoing: &mut self.outgoing };
+                return or_later(self.tungstenite.write(&mut frames, control));
             }
-            done => done,
+        };
+        if !self.tungstenite.can_write() {
+            return Err(ProtocolError::SendAfterClosing.into());
         }
+        self.outgoing.push(frame, self.role)?;
+        match self.poll_ready(cx) {
+            Poll::Ready(written) => written,
+            // The rest is written later.
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Takes whole frames. Everything that was sent before must be written already.
+    pub(super) fn start_send_encoded(&mut self, frames: Bytes) {
+        self.outgoing.push_encoded(frames);
+    }
+
+    /// Writes everything but the control frames that tungstenite still has.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.outgoing.poll_write(cx, &mut self.stream).map_err(Error::Io)
     }
 
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut stream = PollStream { wire: &mut self.wire, max_size: 0, cx };
-        match self.tungstenite.flush(&mut stream) {
-            Err(error) if would_block(&error) => return Poll::Pending,
+        // A large frame has to be written before a control frame can follow.
+        ready!(self.poll_write(cx))?;
+        let mut frames = ControlFrames { frame: &[], outgoing: &mut self.outgoing };
+        match self.tungstenite.flush(&mut frames) {
             // The closing handshake is complete.
             Ok(()) | Err(Error::ConnectionClosed) => {}
-            error => return Poll::Ready(error),
+            Err(error) => return Poll::Ready(Err(error)),
         }
-        self.is_blocked = false;
-        if self.has_sent_large && self.is_as_new() {
-            // tungstenite never gives back the memory that it reserved.
-            let config = *self.tungstenite.get_config();
-            self.tungstenite = WebSocketContext::new(self.role, Some(config));
-            self.has_sent_large = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether tungstenite, with everything written, has no more state than a new one has.
-    fn is_as_new(&self) -> bool {
-        let is_open = self.tungstenite.can_read() && self.tungstenite.can_write();
-        is_open && self.wire.incoming.is_between_messages()
+        ready!(self.poll_write(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(Error::Io)
     }
 }
 
-fn would_block(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
-}
-
-/// The stream, the bytes that were read from it, and the encoded frames that go first.
-#[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) stream: Stream,
-    incoming: Incoming,
-    /// The unwritten rest of encoded frames. It is written before anything of tungstenite's, which
-    /// would otherwise end up in the middle of a frame.
-    pub(super) encoded: Bytes,
-    /// The stream accepted no more bytes.
-    is_waiting: bool,
-    /// The stream accepted bytes again after it had to wait. So the peer has taken some, on Linux
-    /// about 32 KiB.
-    pub(super) has_progressed: bool,
-}
-
-impl Wire {
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-        max_size: usize,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let length = self.incoming.read_into(buf, max_size);
-            if length > 0 {
-                return Poll::Ready(Ok(length));
-            }
-            let mut bytes = [MaybeUninit::uninit(); READ];
-            let mut bytes = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
-            if bytes.filled().is_empty() || !self.incoming.feed(bytes.filled()) {
-                return Poll::Ready(Ok(0));
-            }
-        }
-    }
-
-    pub(super) fn poll_write_encoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.encoded.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &self.encoded);
-            let written = ready!(self.note_progress(written))?;
-            if written == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-            }
-            self.encoded.advance(written);
-            if self.encoded.is_empty() {
-                // Even empty `Bytes` may own a large buffer, and an idle connection should not.
-                self.encoded = Bytes::new();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn note_progress<T>(&mut self, written: Poll<T>) -> Poll<T> {
-        self.has_progressed |= self.is_waiting && written.is_ready();
-        self.is_waiting = written.is_pending();
-        written
+/// tungstenite keeps what cannot be written yet.
+fn or_later(written: Result<(), Error>) -> Result<(), Error> {
+    match written {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        written => written,
     }
 }
 
-/// The wire as tungstenite knows streams: an operation that has to wait returns `WouldBlock`.
-struct PollStream<'a, 'cx> {
-    wire: &'a mut Wire,
-    max_size: usize,
-    cx: &'a mut Context<'cx>,
+/// What tungstenite has instead of a stream: a control frame from the peer, and the way back.
+struct ControlFrames<'a> {
+    frame: &'a [u8],
+    outgoing: &'a mut Outgoing,
 }
 
-impl Read for PollStream<'_, '_> {
+impl Read for ControlFrames<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        or_would_block(self.wire.poll_read(self.cx, buf, self.max_size))
+        self.frame.read(buf)
     }
 }
 
-impl Write for PollStream<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(self.wire.poll_write_encoded(self.cx))?;
-        let written = Pin::new(&mut self.wire.stream).poll_write(self.cx, bytes);
-        or_would_block(self.wire.note_progress(written))
+impl Write for ControlFrames<'_> {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        self.outgoing.write(frames)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        or_would_block(self.wire.poll_write_encoded(self.cx))?;
-        or_would_block(Pin::new(&mut self.wire.stream).poll_flush(self.cx))
-    }
-}
-
-fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(done) => done,
-        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        Ok(())
     }
 }

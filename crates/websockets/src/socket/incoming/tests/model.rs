@@ -44,6 +44,7 @@ pub(super) fn expected(bytes: &[u8], role: Role, max_size: usize) -> (Outcome, O
             first,
             masked == (role == Role::Server),
             &payload,
+            length as usize,
             &unfinished,
             max_size,
             is_whole,
@@ -91,11 +92,12 @@ fn header(bytes: &[u8]) -> Option<(u8, bool, [u8; 4], u64, usize)> {
     }
 }
 
-/// The close code that this frame deserves.
+/// The close code that this frame deserves. `length` is that of the whole payload.
 fn failure(
     first: u8,
     is_masked_right: bool,
     payload: &[u8],
+    length: usize,
     unfinished: &Option<(bool, Vec<u8>)>,
     max_size: usize,
     is_whole: bool,
@@ -105,7 +107,7 @@ fn failure(
         return Some(1002);
     }
     if opcode >= 8 {
-        let is_bad = !is_last || payload.len() > 125 || opcode == 8 && payload.len() == 1;
+        let is_bad = !is_last || length > 125 || opcode == 8 && payload.len() == 1;
         let reason = payload.get(2..).filter(|_| opcode == 8).unwrap_or_default();
         return match is_bad {
             true => Some(1002),
@@ -117,7 +119,7 @@ fn failure(
     }
     let (is_text, before) =
         unfinished.as_ref().map_or((opcode == 1, &[][..]), |(is, before)| (*is, before));
-    if before.len() + payload.len() > max_size {
+    if before.len() + length > max_size {
         return Some(1009);
     }
     let message = [before, payload].concat();
