@@ -85,7 +85,7 @@ async fn a_certificate_that_is_not_the_named_one_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent() {
+async fn untrusted_or_plain_servers_receive_nothing() {
     let missing = run(EXE, &["--ca", "no-such.pem"], "Ada\n").await;
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().starts_with("there is no no-such.pem; "));
@@ -123,7 +123,7 @@ async fn alerted(number: u8) -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_that_refuses_in_tls_is_one_sentence_and_none_advises_to_do_without() {
+async fn a_tls_error_never_advises_plain_ws() {
     let certificate = "URL wants a certificate of its clients, and this one has none";
     for (alert, says) in [
         (70, "URL speaks no TLS that is safe today; its server must speak TLS 1.2 or 1.3"),

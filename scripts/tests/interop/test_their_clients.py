@@ -9,6 +9,14 @@ import pytest
 
 NAMES = {"localhost": "Ada", "127.0.0.1": "Zoë Łukasz 世界 🦀", "LocalHost": ""}
 
+OFFERS = [
+    {},
+    {"client_max_window_bits": True},
+    {"server_no_context_takeover": True, "client_no_context_takeover": True},
+    {"server_max_window_bits": 9},
+    {"server_max_window_bits": 15, "client_max_window_bits": 9},
+]
+
 
 def converse(client, server, name):
     """The conversation of the hello demo, with a ping before, and how it ends."""
@@ -43,7 +51,7 @@ def test_wss_server_greets_who_trusts_its_certificate_alone(serve, library, cert
         converse(library.connect(server.url(host), "--ca", used), server, name)
 
 
-def test_time_server_tells_the_time_and_answers_a_ping_and_a_close(serve, library):
+def test_time_server_sends_the_time_and_answers_pings(serve, library):
     client = library.connect(serve("time-server").url())
     for _ in range(2):
         off = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(client.event("text"))
@@ -54,7 +62,7 @@ def test_time_server_tells_the_time_and_answers_a_ping_and_a_close(serve, librar
     assert client.event("closed", skipping="text") == 1000
 
 
-def test_counter_server_counts_clicks_as_text_and_as_binary_and_tells_of_a_bad_event_only_its_sender(serve, library):
+def test_counter_server_accepts_text_and_binary_clicks(serve, library):
     url = serve("counter-server").url()
     bystander = library.connect(url)
     bystander.receives(users(1), state(0))
@@ -75,7 +83,7 @@ def test_counter_server_counts_clicks_as_text_and_as_binary_and_tells_of_a_bad_e
     bystander.receives(*(state(value) for _, _, value in steps), users(1))
 
 
-def test_counter_server_shows_all_libraries_the_same_in_the_same_order(serve, everyone):
+def test_all_libraries_receive_the_same_values_in_order(serve, everyone):
     server = serve("counter-server")
     clients = []
     for library in everyone:
@@ -99,6 +107,15 @@ def test_counter_server_shows_all_libraries_the_same_in_the_same_order(serve, ev
         clients.pop().closes()
         for client in clients:
             client.receives(users(len(clients)))
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=str)
+def test_messages_are_compressed_after_any_offer(serve, library, offer):
+    server = serve("hello-server", "--compression", "deflate")
+    for name in ["Ada", "Zoë Łukasz 世界 🦀 " * 100 + "."]:
+        client = library.attempt(server.url("127.0.0.1"), "--deflate", json.dumps(offer))
+        assert client.event("open") == ["permessage-deflate"]
+        converse(client, server, name)
 
 
 def test_hello_server_s_pings_are_answered(serve, library, idle):

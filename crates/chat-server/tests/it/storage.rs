@@ -9,7 +9,13 @@ use crate::{Chat, EXE, event, greeting, line, next, now, post, texts};
 const DAY: i64 = 24 * 3600 * 1000;
 
 fn open(folder: &Path) -> Connection {
-    Connection::open(folder.join("chat.db")).unwrap()
+    let path = folder.join("chat.db");
+    // The server rejects a database that everyone can read.
+    let mut options = std::fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).append(true).open(&path).unwrap();
+    Connection::open(path).unwrap()
 }
 
 async fn ready(chat: &Chat) -> String {

@@ -51,7 +51,7 @@ async fn an_end_without_a_close_is_one_sentence() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+async fn a_name_in_invalid_utf8_closes_with_1000() {
     let (output, heard) =
         crate::converse_bytes(b"Jos\xe9\n", async |mut socket| socket.next().await).await;
     failed(&output, "the input is not UTF-8, which text must be; convert it");

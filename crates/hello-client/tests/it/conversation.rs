@@ -58,7 +58,7 @@ async fn control_characters_of_the_greeting_are_escaped() {
 }
 
 #[tokio::test]
-async fn the_end_of_input_at_the_prompt_is_one_sentence_and_the_server_hears_1000() {
+async fn end_of_input_at_prompt_closes_with_1000() {
     let (client, last) = converse("", async |mut socket| socket.next().await).await;
     assert_eq!(text(&client.stdout), PROMPT);
     failed(&client, "the input ended at the prompt; type a name and press Enter");
@@ -93,7 +93,7 @@ async fn pings_are_answered_while_the_person_thinks() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
+async fn a_close_at_the_prompt_ends_the_client() {
     let (mut client, mut socket) = at_the_prompt().await;
     // Held until the client has ended: the end of input would be another reason.
     let stdin = client.stdin.take();

@@ -19,7 +19,7 @@ async fn run_with(variables: &[(&str, &str)], url: &str) -> Output {
 }
 
 #[tokio::test]
-async fn an_http_proxy_that_refuses_is_named_with_its_reason_and_without_its_password() {
+async fn a_proxy_error_shows_a_reason_without_password() {
     for (response, says) in [
         ("HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", "wants another login (407)"),
         (
@@ -110,7 +110,7 @@ async fn a_proxy_that_is_not_there_or_not_spoken_is_one_sentence() {
 }
 
 #[tokio::test]
-async fn no_proxy_is_asked_for_a_host_of_no_proxy_or_for_another_scheme() {
+async fn no_proxy_and_other_schemes_connect_directly() {
     let (listener, address) = listen().await;
     let url = format!("ws://{address}");
     for variables in [

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_address_costs_a_head_start_and_a_refused_one_nothing() {
+    async fn only_silent_addresses_cost_a_delay() {
         let began = Instant::now();
         let connected = race(addresses(&["[::1]:1", "1.1.1.1:2", "[::1]:3"]), async |address| {
             match address.port() {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_slow_to_answer_still_wins_when_no_other_does() {
+    async fn a_slow_address_wins_when_others_fail() {
         let connected = race(addresses(&["1.1.1.1:1", "1.1.1.1:2"]), async |address| {
             sleep(Duration::from_secs(u64::from(address.port()))).await;
             if address.port() == 1 { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
