@@ -29,10 +29,11 @@ use websockets::tungstenite::http::{self, HeaderValue, StatusCode, header};
 use websockets::{CloseCode, CloseWith, Flags, Message, Request, Response, Result, Server, Socket};
 use websockets::{flags, html, log, print_line, report, respond, with};
 
+use crate::database::now_ms;
 use crate::metrics::{CONNECTIONS, count_close, count_rejection};
 use crate::protocol::{ClientMessage, Event, Refusal};
 use crate::room::Room;
-use crate::store::{Store, now_ms};
+use crate::store::Store;
 use crate::token::{Key, Token};
 
 const PAGE: &str = include_str!("../../../web/chat.html");
@@ -53,8 +54,8 @@ struct Chat {
     limiter: DefaultKeyedRateLimiter<String>,
 }
 
-/// What a request asks for: to join the room of the token, and to receive the messages after the
-/// number `since`.
+/// A valid request for a WebSocket. It joins the room of the token, and receives the messages after
+/// the number `since`.
 #[derive(Clone)]
 struct Joining {
     token: Token,
