@@ -275,10 +275,10 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
     let damaged = own.replacen("\nMII", "\nM!I", 1);
     let cut_short = own[..own.len() / 2].to_owned();
     let cases = [
-        ([String::new(), String::new()], "holds no certificate; get a new one"),
-        ([key.clone(), String::new()], "holds no certificate; get a new one"),
-        ([own.clone(), String::new()], "holds no private key; add"),
-        ([own.clone(), key.clone() + &other_key], "holds 2 private keys; leave"),
+        ([String::new(), String::new()], "has no certificate; get a new one"),
+        ([key.clone(), String::new()], "has no certificate; get a new one"),
+        ([own.clone(), String::new()], "has no private key; add"),
+        ([own.clone(), key.clone() + &other_key], "has 2 private keys; leave"),
         ([own.clone(), other_key], "is not that of its certificate; put"),
         ([own.clone(), empty_key], "is not that of its certificate; put"),
         ([own.clone(), old("EC")], "is an EC PRIVATE KEY and must be unencrypted PKCS#8; run"),
@@ -323,8 +323,8 @@ async fn certificate_and_key_may_be_two_files() {
         Program::start(EXE, &["127.0.0.1:0", "--cert", cert_file, "--key", key_file]).await;
     connect(server.address, only(&cert)).await.unwrap();
     for (text, says) in [
-        (None, "there is no ".to_owned() + other_file + "; name a file that exists by --key"),
-        (Some(own), format!("{other_file} holds no private key; add")),
+        (None, "there is no ".to_owned() + other_file + "; pass an existing file with --key"),
+        (Some(own), format!("{other_file} has no private key; add")),
         (Some(made(|_| {}).0), format!("the key in {other_file} is not that of its certificate;")),
     ] {
         _ = text.map(|text| write(&other, text));

@@ -118,7 +118,7 @@ mod with_tls {
         assert_eq!(output.status.code(), Some(1), "a client without a certificate");
         let output = testing::run(EXE, &[&common[..], &["--cert", cert]].concat(), "").await;
         let says = format!(
-            "{cert} holds no private key; add that of its certificate, or name its file by --key\n"
+            "{cert} has no private key; add that of its certificate, or pass its file with --key\n"
         );
         assert_eq!(ended(&output), (Some(1), "", says.as_str()));
     }
