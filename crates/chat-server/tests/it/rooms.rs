@@ -47,7 +47,7 @@ async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_d
 }
 
 #[tokio::test]
-async fn a_message_has_a_number_a_time_a_name_and_an_id() {
+async fn a_message_has_number_time_name_and_id() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let before = crate::now();
