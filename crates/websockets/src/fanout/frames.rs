@@ -58,8 +58,8 @@ impl Frames {
 
 /// Whole frames, ready for [`Socket::send_encoded`](crate::Socket::send_encoded).
 ///
-/// Only [`Frames`] makes them, so that nobody can send text as if it were frames. Cloning is cheap:
-/// all clones share one buffer.
+/// Only [`Frames`] makes them, so that no program can send text as if it were frames. Cloning is
+/// cheap: all clones share one buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Encoded(pub(super) Bytes);
 
