@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use websockets::CloseWith;
 use websockets::tungstenite::http::{HeaderName, HeaderValue};
+use websockets::{CloseWith, Compression};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
 /// sends is printed after "<".
@@ -22,6 +22,10 @@ pub struct Flags {
     /// A header for the handshake, for example 'Cookie: session=1'; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// Send this token, as "Authorization: Bearer TOKEN"
+    #[arg(long, value_name = "TOKEN", value_parser = bearer)]
+    pub token: Option<HeaderValue>,
 
     #[arg(long, value_parser = value, help = ORIGIN_HELP)]
     pub origin: Option<HeaderValue>,
@@ -62,6 +66,16 @@ pub struct Flags {
     /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_size: usize,
+
+    /// Offer to compress messages with permessage-deflate, as browsers do
+    #[arg(
+        long,
+        value_enum,
+        default_value = "deflate",
+        hide_possible_values = true,
+        value_name = "deflate|none"
+    )]
+    pub compression: Compression,
 
     /// Connect again, after a growing pause, whenever the connection fails or the server closes it;
     /// lines that were not sent are sent then
@@ -143,6 +157,13 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 fn value(text: &str) -> Result<HeaderValue, String> {
     text.trim().parse().map_err(|_| "invalid header value".to_owned())
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, String> {
+    let mut value = value(&format!("Bearer {token}"))?;
+    // Then no log shows it.
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Parses the name of a subprotocol. It may have the same characters as the name of a header (RFC

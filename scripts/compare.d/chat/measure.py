@@ -29,8 +29,8 @@ def start(command, folder):
 
 
 def header(chat, folder, name):
-    link = subprocess.run([chat, "--data", folder, "--invite", name], capture_output=True, text=True, check=True)
-    return f"Authorization: Bearer {link.stdout.strip().partition('#')[2]}"
+    token = subprocess.run([chat, "--data", folder, "--token", name], capture_output=True, text=True, check=True)
+    return f"Authorization: Bearer {token.stdout.strip()}"
 
 
 def main():
@@ -56,9 +56,9 @@ def main():
                     headers = ["-"]
                     if name == "chat-server":
                         flags = ["--data", folder, "--rate", "1000000"]
+                        server, url = start([chat, "127.0.0.1:0", *flags], folder)
                         # The chat accepts ten connections of one name.
                         headers = [header(chat, folder, f"P{n}") for n in range((given.clients + slow + 9) // 10)]
-                        server, url = start([chat, "127.0.0.1:0", *flags], folder)
                         kind, path = "chat", "/rooms/lobby"
                     elif name == "axum":
                         server, url = start([axum], folder)

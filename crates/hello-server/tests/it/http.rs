@@ -105,6 +105,7 @@ async fn an_invalid_upgrade_gets_400() {
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAA!=="),
         (key, "Sec-WebSocket-Key: AA==AAAAAAAAAAAAAAAAAAAA"),
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: x"),
+        (key, &format!("{key}\r\nSec-WebSocket-Extensions: a;b=")),
         ("Connection: Upgrade", "Connection: close"),
         ("HTTP/1.1", "HTTP/1.0"),
     ] {

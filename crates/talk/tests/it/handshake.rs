@@ -39,6 +39,8 @@ async fn headers_origin_and_subprotocols_are_sent_as_given() {
             "--header",
             "X-One:1",
             "--header=X-One: 2",
+            "--token",
+            "a.b",
             "--origin",
             "https://example.com",
             "--subprotocol",
@@ -53,6 +55,7 @@ async fn headers_origin_and_subprotocols_are_sent_as_given() {
     let headers = request.headers();
     assert_eq!(headers["cookie"], "a=1; b=2");
     assert_eq!(headers.get_all("x-one").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(headers["authorization"], "Bearer a.b");
     assert_eq!(headers["origin"], "https://example.com");
     assert_eq!(headers["sec-websocket-protocol"], "chat, echo");
 }

@@ -17,6 +17,7 @@ use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
 
 use super::mask::apply_mask;
+use crate::deflate::{Deflate, Inflater};
 
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
 const MAX_CONTROL: usize = 125;
@@ -35,15 +36,21 @@ pub(super) enum Received<'a> {
 #[derive(Debug)]
 pub(super) struct Incoming {
     role: Role,
+    /// What the handshake has agreed on about compression.
+    deflate: Option<Deflate>,
     max_size: usize,
     /// The message that has not arrived completely.
     message: Option<PartialMessage>,
+    /// It inflates that message. Between messages it is kept only if the peer keeps its window.
+    inflater: Option<Box<Inflater>>,
 }
 
 /// The part of a message that has arrived, and the frame that comes next or is arriving.
 #[derive(Debug)]
 struct PartialMessage {
     is_text: bool,
+    is_compressed: bool,
+    /// It is inflated already.
     payload: Vec<u8>,
     /// How much of a text is known to be UTF-8.
     valid: usize,
@@ -56,8 +63,8 @@ struct PartialMessage {
 }
 
 impl Incoming {
-    pub(super) fn new(role: Role, max_size: usize) -> Self {
-        Self { role, max_size, message: None }
+    pub(super) fn new(role: Role, max_size: usize, deflate: Option<Deflate>) -> Self {
+        Self { role, deflate, max_size, message: None, inflater: None }
     }
 
     /// Takes the next message or control frame out of `input`, or as much of it as has arrived. The
@@ -65,8 +72,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol, sent a text that is not UTF-8, or announced a message that is
-    /// larger than `max_size`. After an error, nothing more can be received.
+    /// The peer broke the protocol, sent a text that is not UTF-8 or data that does not inflate, or
+    /// announced a message that is larger than `max_size`. After an error, nothing more can be received.
     pub(super) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -78,17 +85,30 @@ impl Incoming {
                     return Ok(None);
                 };
                 let start = cursor.position() as usize;
-                // A close frame with a long reason is accepted even if `max_size` is smaller.
-                let length = check_size(length, self.max_size.max(MAX_CONTROL))?;
+                // A close frame with a long reason is accepted even if `max_size` is smaller, and
+                // the length of compressed data says nothing about the message.
+                let is_compressed = self.is_compressed(&header);
+                let limit = if is_compressed { usize::MAX } else { self.max_size.max(MAX_CONTROL) };
+                let length = check_size(length, limit)?;
                 if let OpCode::Control(control) = header.opcode {
                     return control_frame(input, control, &header, start, length);
                 }
-                self.begin_frame(&header, length)?;
+                self.begin_frame(&header, length, is_compressed)?;
                 split_off(input, start);
             }
             let Some(message) = &mut self.message else { return Ok(None) };
-            message.push(split_off(input, message.frame_left));
+            let piece = split_off(input, message.frame_left);
+            message.unmask(piece);
+            match &mut self.inflater {
+                Some(inflater) if message.is_compressed => {
+                    inflater.inflate_into(&mut message.payload, piece, self.max_size)?;
+                }
+                _ => message.push(piece),
+            }
             if message.frame_left == 0 && message.is_final {
+                if message.is_compressed {
+                    self.finish_inflating()?;
+                }
                 return self.message.take().map(PartialMessage::complete).transpose();
             }
             message.check_text()?;
@@ -98,15 +118,30 @@ impl Incoming {
         }
     }
 
+    /// Whether the data of this frame is compressed. Only the first frame of a message is marked.
+    fn is_compressed(&self, header: &FrameHeader) -> bool {
+        match header.opcode {
+            OpCode::Data(Data::Continue) => self.message.as_ref().is_some_and(|m| m.is_compressed),
+            OpCode::Data(_) => header.rsv1 && self.deflate.is_some(),
+            OpCode::Control(_) => false,
+        }
+    }
+
     /// Checks the header of a data frame as tungstenite does.
-    fn begin_frame(&mut self, header: &FrameHeader, length: usize) -> Result<(), Error> {
+    fn begin_frame(
+        &mut self,
+        header: &FrameHeader,
+        length: usize,
+        is_compressed: bool,
+    ) -> Result<(), Error> {
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = *header;
         match (self.role, mask) {
             (Role::Server, None) => return Err(ProtocolError::UnmaskedFrameFromClient.into()),
             (Role::Client, Some(_)) => return Err(ProtocolError::MaskedFrameFromServer.into()),
             _ => {}
         }
-        if rsv1 || rsv2 || rsv3 {
+        let is_marked = is_compressed && opcode != OpCode::Data(Data::Continue);
+        if rsv1 != is_marked || rsv2 || rsv3 {
             return Err(ProtocolError::NonZeroReservedBits.into());
         }
         let before = match (self.message.take(), opcode) {
@@ -119,26 +154,54 @@ impl Incoming {
             }
             (_, opcode) => PartialMessage::new(opcode == OpCode::Data(Data::Text)),
         };
-        check_size(before.payload.len() as u64 + length as u64, self.max_size)?;
-        self.message = Some(PartialMessage { frame_left: length, mask, is_final, ..before });
+        if !is_compressed {
+            check_size(before.payload.len() as u64 + length as u64, self.max_size)?;
+        } else if let Some(deflate) = self.deflate {
+            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+        }
+        let frame_left = length;
+        self.message = Some(PartialMessage { is_compressed, frame_left, mask, is_final, ..before });
+        Ok(())
+    }
+
+    /// Completes a compressed message.
+    #[cold]
+    fn finish_inflating(&mut self) -> Result<(), Error> {
+        if let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) {
+            inflater.finish_into(&mut message.payload, self.max_size)?;
+            if !inflater.keeps_window() {
+                self.inflater = None;
+            }
+        }
         Ok(())
     }
 }
 
 impl PartialMessage {
     fn new(is_text: bool) -> Self {
-        Self { is_text, payload: Vec::new(), valid: 0, frame_left: 0, mask: None, is_final: false }
+        Self {
+            is_text,
+            is_compressed: false,
+            payload: Vec::new(),
+            valid: 0,
+            frame_left: 0,
+            mask: None,
+            is_final: false,
+        }
     }
 
-    /// Adds bytes of the current frame.
-    fn push(&mut self, piece: &mut [u8]) {
+    /// Unmasks the next bytes of the current frame.
+    fn unmask(&mut self, piece: &mut [u8]) {
+        self.frame_left -= piece.len();
         if let Some(mask) = &mut self.mask {
             apply_mask(piece, *mask);
             mask.rotate_left(piece.len() % 4);
         }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
         self.reserve(piece.len());
         self.payload.extend_from_slice(piece);
-        self.frame_left -= piece.len();
     }
 
     /// Makes room for the next bytes. If the frame goes on, there is room for as much again, so that
@@ -146,7 +209,7 @@ impl PartialMessage {
     fn reserve(&mut self, more: usize) {
         let needed = self.payload.len() + more;
         if needed > self.payload.capacity() {
-            let end = if self.is_final { self.payload.len() + self.frame_left } else { usize::MAX };
+            let end = if self.is_final { needed + self.frame_left } else { usize::MAX };
             self.payload.reserve_exact(end.min(2 * needed) - self.payload.len());
         }
     }
