@@ -385,7 +385,7 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
     let folder = folder("refusals");
     let pem = folder.join("trusted.pem");
     for (made, sentence) in [
-        (made(expired), "has expired; the server needs"),
+        (made(expired), "has expired; make"),
         (made(of_the_future), "is not valid yet; set"),
         (made(for_another_host), "is for another host; use"),
     ] {
@@ -398,10 +398,10 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
     write(&pem, made(|_| {}).1);
     for trust in [only(&pem), Trust::SystemRoots] {
         let said = refusal(server, trust).await;
-        assert!(said.contains("is not one this client trusts; name"), "{said}");
+        assert!(said.contains("is not trusted by this client; pass"), "{said}");
     }
     let said = refusal(server, only(&folder.join("missing.pem"))).await;
-    assert!(said.contains("missing.pem; name a file"), "{said}");
+    assert!(said.contains("missing.pem; pass an existing file"), "{said}");
 }
 
 #[tokio::test]
@@ -416,7 +416,7 @@ async fn a_client_says_when_the_server_does_not_speak_tls() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
         let (said, ()) = tokio::join!(refusal(address, only(&pem)), serve);
-        assert!(said.contains("does not speak TLS; start wss-server there"), "{said}");
+        assert!(said.contains("does not use TLS; start wss-server there"), "{said}");
     }
 }
 

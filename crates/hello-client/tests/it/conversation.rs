@@ -166,7 +166,7 @@ async fn a_refused_connection_is_one_sentence() {
 #[tokio::test]
 async fn a_url_that_makes_no_sense_is_one_sentence() {
     for url in ["localhost:8765", "http://localhost:8765", "ws://", "ws://local host", ""] {
-        failed(&run(EXE, &[url], "Ada\n").await, "is not a WebSocket's URL");
+        failed(&run(EXE, &[url], "Ada\n").await, "is not a WebSocket URL");
     }
     failed(&run(EXE, &["wss://localhost:8765"], "Ada\n").await, "use wss-client");
     failed(&run(EXE, &["ws://no-such-host.invalid"], "Ada\n").await, "is it the right address?");

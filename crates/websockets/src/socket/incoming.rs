@@ -67,8 +67,8 @@ impl Incoming {
         Self { role, deflate, max_size, message: None, inflater: None }
     }
 
-    /// Takes the next message or control frame out of `input`, or as much of it as has arrived.
-    /// What is left in `input` belongs to the next call. `None` means that more bytes are needed.
+    /// Takes the next message or control frame out of `input`, or as much of it as has arrived. The
+    /// bytes left in `input` belong to the next call. `None` means that more bytes are needed.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl PartialMessage {
         }
     }
 
-    /// Rejects what cannot become UTF-8. The last character may be incomplete.
+    /// Rejects text that cannot become UTF-8. The last character may be incomplete.
     fn check_text(&mut self) -> Result<(), Error> {
         if self.is_text {
             let unchecked = self.payload.get(self.valid..).unwrap_or_default();
