@@ -15,7 +15,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// One block of code in the chapter.
 struct Fence<'a> {
-    /// The comment above it names a file, or says that this test runs the commands.
+    /// The comment above it names a file, or means that this test runs the commands.
     mark: &'a str,
     language: &'a str,
     code: &'a str,
