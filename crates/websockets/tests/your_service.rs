@@ -124,7 +124,8 @@ async fn talk(server: &Program, command: &str, shown: &str) {
             None if line == "closed: 1000, OK" => {}
             None => {
                 let (code, reason) = peer.closed().await;
-                assert_eq!(line, format!("closed: {code}, {reason}"));
+                let name = "unsupported data";
+                assert_eq!(line, format!("closed by the server: {code}, {name}: {reason}"));
             }
         }
     }

@@ -361,14 +361,22 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_key_that_others_can_read_is_warned_of() {
+async fn a_key_that_everyone_can_read_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
     let pem = folder("mode").join("lax.pem");
     tls::make(&pem).unwrap();
     fs::set_permissions(&pem, fs::Permissions::from_mode(0o640)).unwrap();
     let server = start(&pem).await;
+    server.logged("a group has access to ").await;
     server.logged("lax.pem (0640); run chmod 600 ").await;
     connect(server.address, only(&pem)).await.unwrap();
+
+    fs::set_permissions(&pem, fs::Permissions::from_mode(0o644)).unwrap();
+    let out = run(EXE, &["127.0.0.1:0", "--cert", pem.to_str().unwrap()], "").await;
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{error}");
+    assert!(error.contains("lax.pem (0644); run chmod 600 "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
 #[tokio::test]

@@ -161,16 +161,16 @@ async fn five_hundred_reconnecting_clients_miss_nothing() {
     let seen = post(&mut ada, 1, 100).await;
     post(&mut ada, 101, 150).await;
     chat.kill_and_restart().await;
-    let cookies: Vec<_> =
-        (0..500).map(|n| format!("chat={}", chat.token("lobby", &format!("P{n}")))).collect();
+    let bearers: Vec<_> =
+        (0..500).map(|n| format!("Bearer {}", chat.token("lobby", &format!("P{n}")))).collect();
     let url = format!("{}/rooms/lobby?since={seen}", chat.server.url());
     let mut tasks = JoinSet::new();
-    for cookie in cookies {
+    for bearer in bearers {
         let url = url.clone();
         tasks.spawn(async move {
             use tungstenite::client::IntoClientRequest;
             let mut request = url.into_client_request().unwrap();
-            request.headers_mut().insert("Cookie", cookie.parse().unwrap());
+            request.headers_mut().insert("Authorization", bearer.parse().unwrap());
             let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
             let mut peer = Peer(socket);
             let mut heard = Vec::new();

@@ -103,6 +103,8 @@ async fn an_unusable_folder_or_database_is_one_sentence() {
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("file");
     std::fs::write(&file, "x".repeat(10_000)).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, owner_only).unwrap();
     let damaged = folder.join("damaged");
     std::fs::create_dir(&damaged).unwrap();
     std::fs::copy(&file, damaged.join("chat.db")).unwrap();

@@ -47,7 +47,7 @@ async fn a_room_receives_its_messages_in_one_order() {
 }
 
 #[tokio::test]
-async fn a_message_has_a_number_a_time_a_name_and_an_id() {
+async fn a_message_has_number_time_name_and_id() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let before = crate::now();
@@ -139,11 +139,11 @@ async fn a_new_client_receives_the_last_fifty_messages() {
 async fn a_browser_receives_compressed_messages() {
     for (flags, is_compressed) in [(&[][..], true), (&["--compression", "none"], false)] {
         let chat = Chat::start(flags).await;
-        let cookie = format!("Cookie: chat={}\r\n", chat.token("lobby", "Ada"));
+        let bearer = format!("Authorization: Bearer {}\r\n", chat.token("lobby", "Ada"));
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nHost:";
         let request = HANDSHAKE.replace("GET / ", "GET /rooms/lobby ");
         let mut raw = Raw::connect(chat.server.address).await;
-        raw.write(request.replace("Host:", &(cookie + offer))).await;
+        raw.write(request.replace("Host:", &(bearer + offer))).await;
         let head = raw.head().await;
         assert_eq!(head.contains("permessage-deflate"), is_compressed, "{head}");
         raw.frame(0x81, json!({"id": "1", "text": "a".repeat(500)}).to_string()).await;

@@ -16,7 +16,7 @@ use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 
 use super::certificate;
-use crate::Result;
+use crate::{Result, check_private};
 
 /// The certificate authorities that a client trusts. It is one or the other, because a client that
 /// also trusted the system's authorities could be connected to another server with a valid
@@ -87,7 +87,7 @@ pub fn renewed_acceptor(
 }
 
 /// Loads a server's certificate and its chain from the file `pem`, and its key from the file `key`,
-/// or from `pem`, too. The minimum is TLS 1.2. Logs a warning if other users can read the key.
+/// or from `pem`, too. The minimum is TLS 1.2. Logs a warning if a group can read the key.
 ///
 /// `host` is the name or address that clients use, with or without brackets. A wildcard such as
 /// `0.0.0.0` is not checked.
@@ -96,8 +96,8 @@ pub fn renewed_acceptor(
 ///
 /// One sentence with the file, the fault and the fix, if the file is missing, unreadable or
 /// damaged, has no certificate, no key, several keys or a key that is not unencrypted PKCS#8, if
-/// the key is not that of the certificate, or if the certificate has expired, is not valid yet or
-/// is not for `host`.
+/// the key is not that of the certificate, if the certificate has expired, is not valid yet or
+/// is not for `host`, or if every user of this machine can read the key.
 pub fn acceptor(
     pem: &Path,
     key: Option<&Path>,
@@ -141,7 +141,8 @@ fn identity(pem: &Path, key: Option<&Path>, host: &str, hint: &str) -> Result<Id
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
     chain.insert(0, own);
-    warn_if_others_can_read(key_file);
+    // Anyone who reads the key can pose as this server.
+    check_private(key_file)?;
 
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
@@ -175,20 +176,6 @@ fn only_key<'a>(pem: &Path, keys: &'a [Pem]) -> Result<&'a Pem> {
 fn unusable(pem: &Path, error: &native_tls::Error) -> String {
     let file = pem.display();
     format!("the TLS library cannot use {file} ({error}); an RSA key of 2048 bits works everywhere")
-}
-
-/// A user that can read the key can pose as this server.
-fn warn_if_others_can_read(pem: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(pem) {
-        use std::os::unix::fs::PermissionsExt;
-        let (file, mode) = (pem.display(), metadata.permissions().mode() & 0o777);
-        if mode & 0o077 != 0 {
-            tracing::warn!("others can read the key in {file} ({mode:04o}); run chmod 600 {file}");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = pem;
 }
 
 /// The TLS settings of a client for `wss://`: TLS 1.2 at least, and a server with a valid
