@@ -2,9 +2,11 @@
 
 import re
 import socket
+import sqlite3
 import subprocess
 import threading
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 
 import pytest
 from pages.browsers import MARKUP, until
@@ -80,6 +82,20 @@ def chat(program, binaries, tmp_path):
         def restart(self):
             self.server.stop()
             self.start()
+
+        def sql(self, *statements):
+            with closing(sqlite3.connect(tmp_path / "chat/chat.db", isolation_level=None)) as database:
+                for statement in statements:
+                    database.execute(statement)
+
+        def store(self, count, text="'old ' || value", start=None):
+            """Puts messages of Eve into the database, as if she had posted them before the server started."""
+            self.server.stop()
+            start = start or time.time_ns() // 1_000_000
+            self.sql(f"""INSERT INTO messages SELECT {start} + value, 'lobby', 'Eve', 'e' || ({start} + value), {text}, {start}
+                FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {count})
+                      SELECT value FROM n)""")
+            self.server = program("chat-server", f"localhost:{self.server.port}", "--data", tmp_path / "chat")
 
     return Chat()
 
@@ -205,18 +221,106 @@ def test_an_invitation_outlives_a_server_that_does_not_answer(browser, chat, lin
     bob.connected(20).shows(".presence", "1 here: Bob")
 
 
-def test_a_line_that_is_refused_waits_while_its_writer_writes_the_next(browser, chat):
+def test_a_rejected_line_waits_while_you_write_the_next(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
-    ada.run("""window.sent = 0;
-        const { send } = WebSocket.prototype;
-        WebSocket.prototype.send = function (data) { window.sent += 1; send.call(this, data); };""")
     long = "x" * 1001
-    post(ada, long)
-    ada.run("document.querySelector('input').value = 'next'")
-    until("what was sent", lambda: ada.run("return window.sent"), lambda sent: sent > 7, 20)
-    assert ada.run("return document.querySelectorAll('.unsent li').length") == 1
+    ada.run("""const input = document.querySelector("input");
+        input.value = arguments[0];
+        document.querySelector("form").requestSubmit();
+        input.value = "next";""", long)
+    ada.shows(".notice", re.compile("^Rejected: invalid message"))
+    assert unsent(ada) == [long]
+    assert ada.run("return document.querySelector('input').value") == "next"
     ada.run("document.querySelector('input').value = ''")
     until("what is given back", lambda: ada.run("return document.querySelector('input').value"), long)
+    assert unsent(ada) == []
+
+
+def unsent(tab):
+    return tab.run("return [...document.querySelectorAll('.unsent p')].map((text) => text.textContent)")
+
+
+def test_unsent_lines_survive_a_failing_database_and_a_reload(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    chat.sql("CREATE TRIGGER broken BEFORE INSERT ON messages BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    post(ada, "first")
+    post(ada, "second")
+    ada.shows(".notice", "Not sent yet: the message could not be stored or read; try again later")
+    assert ada.text(".status") == "Connected"
+    ada.run("location.reload()")
+    until("the unsent lines", lambda: unsent(ada), ["first", "second"])
+    # Another user in the same tab does not send them.
+    ada.open(chat.link("Bob")).connected().shows(".me", ", Bob")
+    assert unsent(ada) == []
+    chat.sql("DROP TRIGGER broken")
+    post(ada, "third")
+    receives(ada, "Bob: third")
+    ada.open(chat.link("Ada")).connected()
+    receives(ada, "Bob: third", "Ada: first", "Ada: second")
+    until("the unsent lines", lambda: unsent(ada), [])
+    assert ada.text(".notice") == ""
+    ada.run("location.reload()")
+    receives(ada, "Bob: third", "Ada: first", "Ada: second")
+    assert unsent(ada) == []
+
+
+def to_top(tab):
+    tab.run("document.querySelector('.messages').scrollTop = 0")
+
+
+def texts(tab):
+    return [line.removeprefix("Eve: ") for line in messages(tab)]
+
+
+def test_older_messages_load_when_you_scroll_up(browser, chat):
+    chat.store(120)
+    ada = browser.open(chat.link("Ada")).connected()
+    everything = [f"old {n}" for n in range(1, 121)]
+    until("the lines", lambda: texts(ada), everything[70:])
+    to_top(ada)
+    until("the lines", lambda: texts(ada), everything[20:])
+    # The line that was the first one stays where it was.
+    above = """const [view, line] = [document.querySelector('.messages'), document.querySelectorAll('.messages li')[51]];
+        return [line.textContent, line.getBoundingClientRect().top - view.getBoundingClientRect().top]"""
+    text, offset = ada.run(above)
+    assert "old 71" in text and 0 <= offset < 100
+    to_top(ada)
+    until("the lines", lambda: texts(ada), everything)
+    until("the hole", lambda: ada.run("return document.querySelectorAll('.gap').length"), 0)
+
+
+def test_a_gap_is_filled_when_you_scroll_up(browser, chat, link):
+    chat.store(1)
+    ada = browser.open(chat.link("Ada", f"http://127.0.0.1:{link.port}")).connected()
+    until("the lines", lambda: texts(ada), ["old 1"])
+    link.cut()
+    chat.store(600, "'missed ' || value", time.time_ns() // 1_000_000)
+    link.mend()
+    until("the gap", lambda: ada.run("return document.querySelectorAll('.gap').length"), 1, 20)
+    everything = ["old 1", *(f"missed {n}" for n in range(1, 601))]
+
+    def filled():
+        ada.run("document.querySelector('.gap')?.scrollIntoView()")
+        return texts(ada)
+
+    until("the lines", filled, everything, 60)
+    assert ada.run("return document.querySelectorAll('.gap').length") == 0
+
+
+def test_a_message_with_many_line_breaks_stays_small(browser, chat):
+    chat.store(1, "'a' || replace(hex(zeroblob(499)), '0', char(10)) || 'b'")
+    ada = browser.open(chat.link("Ada")).connected()
+    until("the line", lambda: len(messages(ada)), 1)
+    height, focus = ada.run("const text = document.querySelector('.messages p'); return [text.offsetHeight, text.tabIndex]")
+    assert height < 500 and focus == 0
+
+
+def test_the_answer_of_a_proxy_is_not_shown_as_text(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    ada.run("""window.fetch = async () => new Response("<h1>Blocked</h1>", { status: 403, headers: { "content-type": "text/html" } })""")
+    chat.server.kill()
+    ada.shows(".notice", "A proxy rejected this page with status 403. Ask its administrator.")
+    ada.shows(".status", "Access denied")
 
 
 def test_a_page_of_another_port_cannot_use_the_cookie(browser, program, chat, fake, tmp_path):

@@ -28,7 +28,8 @@ def lang(tab):
     return tab.run("return document.documentElement.lang")
 
 
-@pytest.mark.parametrize("name, heading", [("hello", "Say hello"), ("time", "The server’s time")])
+@pytest.mark.parametrize("name, heading", [
+    ("hello", "Say hello"), ("time", "The server’s time"), ("counter", "One counter for all")])
 def test_a_page_is_english_in_any_other_language(browser, fake, name, heading):
     for language in ("en-GB", "de"):
         tab = browser.open(fake(f"{name}.html", before=in_language(language)).page)
@@ -71,7 +72,27 @@ def test_time_is_chinese_in_every_state(browser, fake):
     assert english_words(tab) == []
 
 
-@pytest.mark.parametrize("name", ["hello", "time"])
+def test_counter_is_chinese_in_every_state(browser, fake):
+    def talk(socket):
+        socket.send('{"type":"users","count":2}')
+        socket.send('{"type":"state","value":42}')
+        socket.recv()
+        socket.close(1011)
+
+    never_again = "Math.random = () => 1e9;"  # The wait for the next try becomes years.
+    tab = browser.open(fake("counter.html", talk, before=in_language("zh-TW") + never_again).page)
+    tab.shows(".value", "42")
+    tab.shows(".online", "2 人在線上")
+    labels = [tab.find(button).get_attribute("aria-label") for button in (".minus", ".plus")]
+    assert (tab.text("h1"), labels, lang(tab)) == ("大家共用的計數器", ["減一", "加一"], "zh-Hant")
+    assert english_words(tab) == []
+    tab.click(".plus")
+    tab.shows(".status", "連線中斷")
+    tab.shows(".notice", "你上一次的點擊可能沒有計入。")
+    assert english_words(tab) == []
+
+
+@pytest.mark.parametrize("name", ["hello", "time", "counter"])
 def test_a_chinese_page_explains_a_failed_connection(browser, fake, name):
     refuse = "WebSocket = class { constructor() { setTimeout(() => this.onclose({ code: 1006 })); } close() {} };"
     server = fake(f"{name}.html", before=in_language("zh-TW") + refuse)
