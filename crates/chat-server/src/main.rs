@@ -217,6 +217,8 @@ async fn tick(chat: Arc<Chat>) {
 }
 
 #[derive(Parser)]
+// The messages are texts, and no secret is among them: tokens travel in headers.
+#[command(mut_arg("compression", |arg| arg.default_value("deflate")))]
 struct ChatFlags {
     #[command(flatten)]
     flags: Flags,

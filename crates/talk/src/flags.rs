@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use websockets::CloseWith;
 use websockets::tungstenite::http::{HeaderName, HeaderValue};
+use websockets::{CloseWith, Compression};
 
 /// Talks with a WebSocket server: a line that you type is a text message, and what the server
 /// sends is printed after "<".
@@ -62,6 +62,16 @@ pub struct Flags {
     /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_size: usize,
+
+    /// Offer to compress messages with permessage-deflate, as browsers do
+    #[arg(
+        long,
+        value_enum,
+        default_value = "deflate",
+        hide_possible_values = true,
+        value_name = "deflate|none"
+    )]
+    pub compression: Compression,
 
     /// Connect again, after a growing pause, whenever the connection fails or the server closes it;
     /// lines that were not sent are sent then

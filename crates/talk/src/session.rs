@@ -15,7 +15,9 @@ use websockets::client::{Connect, check_url, leave};
 use websockets::tungstenite::Error as WsError;
 use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
-use websockets::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use websockets::tungstenite::http::header::{
+    ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+};
 use websockets::tungstenite::protocol::CloseFrame;
 use websockets::{CloseWith, Error, Options, Result, Socket};
 
@@ -69,7 +71,7 @@ async fn keep_talking(
             Ok((mut socket, response)) => {
                 *has_connected = true;
                 let began = Instant::now();
-                console.connected(&subprotocol(&response));
+                console.connected(&agreed(&response));
                 let result = exchange(flags, console, &mut socket).await;
                 // The closing handshake can take 10 s, so its time does not count.
                 backoff.connection_ended(began.elapsed());
@@ -105,6 +107,7 @@ fn connect_options(flags: &Flags) -> Result<Connect> {
             max_size: flags.max_size,
             ..Options::default()
         },
+        compression: flags.compression,
         ..Connect::default()
     };
     let headers = &mut connect.additional_headers;
@@ -122,9 +125,17 @@ fn connect_options(flags: &Flags) -> Result<Connect> {
     Ok(connect)
 }
 
-fn subprotocol(response: &Response) -> String {
-    let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
-    chosen.map(|name| format!(" (subprotocol {name})")).unwrap_or_default()
+/// What the server has agreed to.
+fn agreed(response: &Response) -> String {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let subprotocol = header(SEC_WEBSOCKET_PROTOCOL).map(|name| format!("subprotocol {name}"));
+    let compression = header(SEC_WEBSOCKET_EXTENSIONS).filter(|extension| !extension.is_empty());
+    let agreed: Vec<_> =
+        subprotocol.into_iter().chain(compression.map(|_| "compressed".into())).collect();
+    match agreed.as_slice() {
+        [] => String::new(),
+        agreed => format!(" ({})", agreed.join(", ")),
+    }
 }
 
 /// Closes the connection after `exchange` has returned `result`, and prints how it was closed.

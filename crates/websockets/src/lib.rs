@@ -38,12 +38,14 @@
 mod catch;
 #[cfg(feature = "client")]
 pub mod client;
+mod deflate;
 pub mod fanout;
 mod headers;
 pub mod server;
 pub mod socket;
 
 pub use common::{Error, Result, escaped, log, print_line, printable, report};
+pub use deflate::Compression;
 #[cfg(feature = "hyper")]
 pub use server::Bridge;
 pub use server::{Flags, Request, Response, Server, flags, html, listen, respond, signals, with};

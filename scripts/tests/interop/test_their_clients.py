@@ -9,6 +9,14 @@ import pytest
 
 NAMES = {"localhost": "Ada", "127.0.0.1": "Zoë Łukasz 世界 🦀", "LocalHost": ""}
 
+OFFERS = [
+    {},
+    {"client_max_window_bits": True},
+    {"server_no_context_takeover": True, "client_no_context_takeover": True},
+    {"server_max_window_bits": 9},
+    {"server_max_window_bits": 15, "client_max_window_bits": 9},
+]
+
 
 def converse(client, server, name):
     """The conversation of the hello demo, with a ping before, and how it ends."""
@@ -99,6 +107,15 @@ def test_counter_server_shows_all_libraries_the_same_in_the_same_order(serve, ev
         clients.pop().closes()
         for client in clients:
             client.receives(users(len(clients)))
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=str)
+def test_messages_are_compressed_after_any_offer(serve, library, offer):
+    server = serve("hello-server", "--compression", "deflate")
+    for name in ["Ada", "Zoë Łukasz 世界 🦀 " * 100 + "."]:
+        client = library.attempt(server.url("127.0.0.1"), "--deflate", json.dumps(offer))
+        assert client.event("open") == ["permessage-deflate"]
+        converse(client, server, name)
 
 
 def test_hello_server_s_pings_are_answered(serve, library, idle):

@@ -1,10 +1,19 @@
 """Our clients with the servers of other libraries."""
 
+import json
+
 import pytest
 
 NAMES = {"localhost": "Ada", "127.0.0.1": "Zoë Łukasz 世界 🦀", "LocalHost": ""}
 SAYS = {"hello-client": "What's your name? > {0}\n< Hello {0}!\n", "talk": "< Hello {0}!\n"}
 SAYS["wss-client"] = SAYS["hello-client"]
+
+PARAMETERS = [
+    {},
+    {"server_no_context_takeover": True, "client_no_context_takeover": True},
+    {"server_max_window_bits": 9},
+    {"client_max_window_bits": 9},
+]
 
 
 def only(*names):
@@ -31,6 +40,13 @@ def test_our_client_is_greeted(start, binaries, library, certificates, flags, na
         visit(client, server, typed)
         who = "closed" if flags else "closed by the server"
         assert client.complaint() == (f"{who}: 1000, OK" if name == "talk" else "")
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+@only("websockets", "websockets-legacy", "ws")
+def test_talk_reads_and_writes_what_is_compressed(start, binaries, library, parameters):
+    server = library.serve("--deflate", json.dumps(parameters))
+    visit(start(binaries["talk"], server.url("127.0.0.1")), server, "Zoë Łukasz 世界 🦀 " * 100 + ".")
 
 
 @only("websockets", "websockets-legacy", "ws")

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use testing::{HANDSHAKE, Raw};
 use tokio::task::JoinSet;
 
 use crate::{Chat, event, greeting, line, next, post, texts};
@@ -132,4 +133,25 @@ async fn a_newcomer_hears_the_last_fifty_also_of_a_room_that_was_empty_since() {
     bob.close().await;
     let mut eve = chat.join("lobby", "Eve").await;
     assert_eq!(texts(&greeting(&mut eve).await), expected);
+}
+
+#[tokio::test]
+async fn a_browser_receives_compressed_messages() {
+    for (flags, is_compressed) in [(&[][..], true), (&["--compression", "none"], false)] {
+        let chat = Chat::start(flags).await;
+        let cookie = format!("Cookie: chat={}\r\n", chat.token("lobby", "Ada"));
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nHost:";
+        let request = HANDSHAKE.replace("GET / ", "GET /rooms/lobby ");
+        let mut raw = Raw::connect(chat.server.address).await;
+        raw.write(request.replace("Host:", &(cookie + offer))).await;
+        let head = raw.head().await;
+        assert_eq!(head.contains("permessage-deflate"), is_compressed, "{head}");
+        raw.frame(0x81, json!({"id": "1", "text": "a".repeat(500)}).to_string()).await;
+        // The greeting is short.
+        let (mut first, mut payload) = raw.next_frame().await.unwrap();
+        while payload.starts_with(b"{") && !payload.ends_with(b"aaa\"}") {
+            (first, payload) = raw.next_frame().await.unwrap();
+        }
+        assert_eq!(first, if is_compressed { 0xc1 } else { 0x81 });
+    }
 }

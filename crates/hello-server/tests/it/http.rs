@@ -94,7 +94,7 @@ async fn an_upgrade_of_a_wrong_version_is_426_and_names_the_right_one() {
 }
 
 #[tokio::test]
-async fn an_upgrade_with_a_bad_key_without_connection_or_over_http_1_0_is_400() {
+async fn an_upgrade_with_a_malformed_header_is_400() {
     let server = start(&[]).await;
     let key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
     for (good, bad) in [
@@ -105,6 +105,7 @@ async fn an_upgrade_with_a_bad_key_without_connection_or_over_http_1_0_is_400() 
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAA!=="),
         (key, "Sec-WebSocket-Key: AA==AAAAAAAAAAAAAAAAAAAA"),
         (key, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: x"),
+        (key, &format!("{key}\r\nSec-WebSocket-Extensions: a;b=")),
         ("Connection: Upgrade", "Connection: close"),
         ("HTTP/1.1", "HTTP/1.0"),
     ] {

@@ -105,7 +105,10 @@ async fn a_response_that_the_rfc_forbids_is_rejected() {
             "(its Sec-WebSocket-Accept is wrong)",
         ),
         (with("Sec-WebSocket-Accept: ACCEPT"), "(its Sec-WebSocket-Accept is wrong)"),
-        (with("Sec-WebSocket-Extensions: permessage-deflate"), "uses an extension that"),
+        (with("Sec-WebSocket-Extensions: a"), "uses an extension that"),
+        (with("Sec-WebSocket-Extensions: permessage-deflate; a"), "uses an extension that"),
+        (with("Sec-WebSocket-Extensions: permessage-deflate, a"), "uses an extension that"),
+        (with("Sec-WebSocket-Extensions: permessage-deflate;"), "uses an extension that"),
         (with("Sec-WebSocket-Protocol: chat"), "a subprotocol that nobody asked for"),
         (GOOD.replace("HTTP/1.1", "HTTP/1.0"), "but HTTP/1.0 as simple web servers do"),
         (with(&"X: 1\r\n".repeat(200)), "nor HTTP"),
@@ -118,6 +121,31 @@ async fn a_response_that_the_rfc_forbids_is_rejected() {
         })
         .await;
         failed(&output, says);
+    }
+}
+
+#[tokio::test]
+async fn an_extension_must_be_offered() {
+    let deflate = "Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate";
+    let response = GOOD.replace("Accept: ACCEPT", deflate);
+    // Two compressed messages, of which the second refers to the first (RFC 7692, section 7.2.3.2).
+    let hello = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00";
+    for (flags, frames, expected) in [
+        (&[][..], &hello[..], "< Hello\n< Hello\n"),
+        (&["--compression", "none"], b"", ""),
+        (&[], b"\xc1\x01\x07", ""),
+    ] {
+        let output = answered(flags, async |stream, accept| {
+            let response = response.replace("ACCEPT", &accept).into_bytes();
+            // A client that has seen enough hangs up before the end.
+            _ = stream.write_all(&[&response, frames, b"\x88\x02\x03\xe8"].concat()).await;
+        })
+        .await;
+        match (expected, frames) {
+            ("", b"") => failed(&output, "uses an extension that this client did not offer"),
+            ("", _) => failed(&output, "sent compressed data that does not inflate"),
+            _ => assert_eq!(ended(&output).1, expected),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::http::read_body;
 use super::proxy::Proxy;
 use super::url::Target;
 use super::{dial, errors};
+use crate::deflate::Compression;
 use crate::socket::Stream;
 use crate::{Options, Result, Socket};
 
@@ -35,6 +36,9 @@ pub struct Connect {
     pub open_timeout: Duration,
     /// The pings, and the largest message.
     pub options: Options,
+    /// Whether to offer compression to the server: [`Compression::None`]. Python's `websockets`
+    /// offers it by default.
+    pub compression: Compression,
     /// The TLS connector for `wss://`. Without it, a `wss://` URL is an error.
     #[cfg(feature = "tls")]
     pub tls: Option<tokio_native_tls::TlsConnector>,
@@ -46,6 +50,7 @@ impl Default for Connect {
             additional_headers: HeaderMap::new(),
             open_timeout: Duration::from_secs(10),
             options: Options::default(),
+            compression: Compression::None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -79,9 +84,11 @@ impl Connect {
         let mut headers = self.additional_headers.clone();
         for _ in 0..MAX_REDIRECTS {
             let (mut stream, server) = self.connect(&target, peer).await?;
-            let (response, unread) = handshake(&target, &headers, &mut stream).await?;
+            let (response, unread, deflate) =
+                handshake(&target, &headers, self.compression, &mut stream).await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                let socket = Socket::on(stream, &unread, Role::Client, self.options, server);
+                let socket =
+                    Socket::on(stream, &unread, Role::Client, self.options, deflate, server);
                 return Ok((socket, response));
             }
             let Some(location) = location(&response) else {

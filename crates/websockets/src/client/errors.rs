@@ -8,6 +8,7 @@ use tungstenite::http::StatusCode;
 use tungstenite::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::url::Target;
+use crate::deflate::is_invalid_data;
 use crate::socket::is_missed_pong;
 use crate::{Error, Socket, printable};
 
@@ -82,6 +83,10 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
             "{target} no longer answers (no pong within ping_timeout); is it, or the network, down?"
         ),
         WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
+        WsError::Io(io) if is_invalid_data(io) => format!(
+            "{target} sent compressed data that does not inflate; the fault is the server's, or a \
+             proxy's on the way"
+        ),
         WsError::Io(io) if !hung_up(io) => {
             format!("the connection to {target} broke ({io}); is it still running?")
         }

@@ -1,11 +1,15 @@
 //! Messages, encoded as the frames that a server sends.
 
 use std::collections::VecDeque;
+use std::io::{Cursor, Write};
+use std::ops::Range;
 
 use bytes::Bytes;
 use tungstenite::Message;
-use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
+
+use crate::deflate::{Deflate, compress};
 
 /// Collects messages and encodes each as a frame.
 #[derive(Debug, Default)]
@@ -45,7 +49,56 @@ impl Frames {
 
     /// Ends the collection.
     pub fn into_encoded(self) -> Encoded {
-        Encoded(Vec::from(self.bytes).into())
+        Encoded { plain: Vec::from(self.bytes).into(), compressed: Bytes::new() }
+    }
+
+    /// The same messages, each compressed if that makes it shorter. `plain` are whole frames.
+    pub(super) fn compressed(plain: &[u8], window_bits: u8) -> Self {
+        let mut frames = Self::default();
+        let mut rest = Cursor::new(plain);
+        while let Ok(Some((header, length))) = FrameHeader::parse(&mut rest) {
+            let start = rest.position() as usize;
+            let end = start + length as usize;
+            let Some(payload) = plain.get(start..end) else { break };
+            rest.set_position(end as u64);
+            let is_message =
+                header.is_final && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+            let compressed = is_message.then(|| compress(window_bits, payload)).flatten();
+            let header = FrameHeader { rsv1: compressed.is_some(), ..header };
+            let payload = compressed.as_deref().unwrap_or(payload);
+            // Writing to a VecDeque cannot fail.
+            _ = header.format(payload.len() as u64, &mut frames.bytes);
+            _ = frames.bytes.write_all(payload);
+            frames.ends.push_back(frames.bytes.len() as u64);
+        }
+        frames
+    }
+
+    /// Where the message at `index` begins in `bytes`.
+    pub(super) fn begin(&self, index: usize) -> u64 {
+        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        before.map_or(0, |end| end - self.removed)
+    }
+
+    /// The bytes of these messages.
+    pub(super) fn copy(&self, messages: Range<usize>) -> Bytes {
+        let range = self.begin(messages.start) as usize..self.begin(messages.end) as usize;
+        self.bytes.range(range).copied().collect::<Vec<u8>>().into()
+    }
+
+    /// Removes the oldest message. Returns `false` if there is none.
+    pub(super) fn pop_front(&mut self) -> bool {
+        let Some(end) = self.ends.pop_front() else { return false };
+        self.bytes.drain(..(end - self.removed) as usize);
+        self.removed = end;
+        true
+    }
+
+    /// Appends the messages of `other`.
+    pub(super) fn append(&mut self, mut other: Self) {
+        let before = self.removed + self.bytes.len() as u64;
+        self.ends.extend(other.ends.iter().map(|end| before + end - other.removed));
+        self.bytes.append(&mut other.bytes);
     }
 
     /// Removes the messages after the first `length`, for a change that failed half way.
@@ -60,22 +113,38 @@ impl Frames {
 ///
 /// Only [`Frames`] makes them, so that nobody can send text as if it were frames. Cloning is cheap:
 /// all clones share one buffer.
+///
+/// They may hold a compressed form, too. The socket sends that one only if it has agreed on
+/// compression, and nothing else can take it out.
 #[derive(Clone, Debug, Default)]
-pub struct Encoded(pub(super) Bytes);
+pub struct Encoded {
+    pub(super) plain: Bytes,
+    /// Empty if the frames were not compressed yet.
+    pub(super) compressed: Bytes,
+}
 
 impl Encoded {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.plain.is_empty()
     }
 
-    /// The length in bytes, frame headers included.
+    /// The length in bytes without compression, frame headers included.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.plain.len()
     }
 
-    /// The frames as they go over the network.
+    /// The frames as they go over a network connection without compression.
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.plain
+    }
+
+    /// The frames for a connection that has agreed on compression. They are compressed now, unless
+    /// the fan-out has done it for all clients.
+    pub(crate) fn into_compressed(self, deflate: Deflate) -> Bytes {
+        if deflate.takes_shared() && !self.compressed.is_empty() {
+            return self.compressed;
+        }
+        Vec::from(Frames::compressed(&self.plain, deflate.window_bits).bytes).into()
     }
 }

@@ -39,6 +39,8 @@
 //!
 //! Each message is encoded once, not once for each client. Clients with the same cursor share one
 //! buffer and send it with one write, in batches of up to 16 KiB. (A longer message is sent whole.)
+//! With `--compression deflate`, a message is also compressed once, for all clients that accept it.
+//! Use [`Subscriber::next`] for this, because [`Subscriber::recv`] does not know the client.
 //!
 //! A change does not wake the clients at once. It schedules a *round*, and the task that runs the
 //! rounds usually starts after the code that made the change has yielded. Sixty-four clicks in
@@ -102,6 +104,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use crate::catch::catch;
+use crate::deflate::LARGEST_WINDOW;
 
 use self::delivery::DeliveryTimer;
 pub use self::frames::{Encoded, Frames};
@@ -226,6 +229,20 @@ impl<S: State> Fanout<S> {
         let position = Position::At(shared.tape.end());
         (Subscriber::new(self, shared, position), greeting.into_encoded())
     }
+
+    /// Compresses messages once for all subscribers, without the lock, because a long message takes
+    /// milliseconds. `first` is the position of the first one on the tape.
+    fn compress(&self, first: u64, plain: &[u8]) {
+        // A panic must not end the task that wakes everyone. Without a window nothing is compressed.
+        let frames = catch(|| Frames::compressed(plain, LARGEST_WINDOW))
+            .unwrap_or_else(|| Frames::compressed(plain, 0));
+        let shared = &mut *self.shared.lock();
+        shared.tape.append_compressed(first, frames);
+        // These have looked meanwhile, and found nothing to take.
+        if !shared.wakers.is_empty() {
+            self.round.notify_one();
+        }
+    }
 }
 
 impl<S: State> Shared<S> {
@@ -265,10 +282,14 @@ async fn run_rounds<S: State>(fanout: Weak<Fanout<S>>, round: Arc<Notify>) {
     loop {
         round.notified().await;
         let Some(fanout) = fanout.upgrade() else { return };
-        {
+        let uncompressed = {
             let mut shared = fanout.shared.lock();
             shared.begin_round();
             std::mem::swap(&mut wakers, &mut shared.wakers);
+            shared.tape.uncompressed()
+        };
+        if let Some((first, plain)) = uncompressed {
+            fanout.compress(first, &plain);
         }
         let mut batch = wakers.drain(..);
         while batch.len() > 0 {

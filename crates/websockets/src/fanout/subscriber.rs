@@ -20,6 +20,8 @@ pub struct Subscriber<S: State> {
     waiting: Option<(u64, usize)>,
     /// The last [delivery measurement](super::delivery::DeliveryTimer) in which it was counted.
     counted: u32,
+    /// Its client receives compressed messages.
+    takes_compressed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,13 @@ impl<S: State> Subscriber<S> {
         shared.subscribers += 1;
         fanout.round.notify_one();
         let counted = shared.delivery.number;
-        Self { fanout: Arc::clone(fanout), position, waiting: None, counted }
+        Self {
+            fanout: Arc::clone(fanout),
+            position,
+            waiting: None,
+            counted,
+            takes_compressed: false,
+        }
     }
 
     /// Waits for the client's next message, and sends updates to the client meanwhile, the snapshot
@@ -61,6 +69,7 @@ impl<S: State> Subscriber<S> {
         socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
+        self.note_compression(socket);
         loop {
             // No more is read while an update cannot be written.
             ready!(socket.poll_written(cx))?;
@@ -94,6 +103,7 @@ impl<S: State> Subscriber<S> {
     ///
     /// Those of [`Socket::send`].
     pub async fn flush(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        self.note_compression(socket);
         let end = self.fanout.shared.lock().tape.end();
         poll_fn(|cx| {
             loop {
@@ -103,11 +113,11 @@ impl<S: State> Subscriber<S> {
                 }
                 match self.poll_recv(cx) {
                     Poll::Ready(frames) => socket.start_send_encoded(frames)?,
-                    // The snapshot comes with the next round.
-                    Poll::Pending if matches!(self.position, Position::Joined(_)) => {
-                        return Poll::Pending;
-                    }
-                    Poll::Pending => {}
+                    // The snapshot was empty.
+                    Poll::Pending if matches!(self.position, Position::At(cursor) if cursor >= end) => {}
+                    // The snapshot comes with the next round, and so do messages that have to be
+                    // compressed first.
+                    Poll::Pending => return Poll::Pending,
                 }
             }
         })
@@ -120,6 +130,14 @@ impl<S: State> Subscriber<S> {
     /// No update is lost if this future is dropped, so it may stand in `select!`.
     pub async fn recv(&mut self) -> Encoded {
         poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Lets the fan-out compress its messages from now on, if `socket` has agreed on that.
+    fn note_compression(&mut self, socket: &Socket) {
+        if !self.takes_compressed && socket.takes_shared_compression() {
+            self.takes_compressed = true;
+            self.fanout.shared.lock().tape.add_compressed_reader();
+        }
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
@@ -158,6 +176,9 @@ impl<S: State> Drop for Subscriber<S> {
         let shared = &mut *self.fanout.shared.lock();
         shared.subscribers -= 1;
         shared.delivery.received(u64::MAX, &mut self.counted);
+        if self.takes_compressed {
+            shared.tape.remove_compressed_reader();
+        }
         if shared.subscribers == 0 {
             shared.tape.trim(0);
         }

@@ -3,6 +3,10 @@
 //! Every message is encoded once, as a frame, and appended. A cursor counts the messages before
 //! it, so a subscriber takes everything between its cursor and the end in one write. The tape is
 //! bounded, so the messages at a cursor may be gone.
+//!
+//! While a subscriber receives compressed messages, each message is also kept compressed. That is
+//! done once for all of them and without the lock, so it happens some time after the message was
+//! appended. Until then no subscriber takes the message, so the order is the same for all.
 
 use std::ops::Range;
 
@@ -24,7 +28,33 @@ pub(super) struct Tape {
     /// The position of the oldest message that is kept.
     start: u64,
     /// The messages that a subscriber took last, and their positions.
-    last: (Bytes, Range<u64>),
+    last: (Encoded, Range<u64>),
+    compressed: Option<Box<Compressed>>,
+}
+
+/// The newest messages again, compressed.
+#[derive(Debug)]
+struct Compressed {
+    frames: Frames,
+    /// The position of the oldest message that is kept compressed.
+    start: u64,
+    /// How many subscribers receive them.
+    readers: usize,
+}
+
+impl Compressed {
+    /// The position of the next message that has to be compressed.
+    fn end(&self) -> u64 {
+        self.start + self.frames.ends.len() as u64
+    }
+
+    /// Removes the messages before `start`, which the tape has dropped.
+    fn trim(&mut self, start: u64) {
+        while self.start < start && self.frames.pop_front() {
+            self.start += 1;
+        }
+        self.start = self.start.max(start);
+    }
 }
 
 impl Tape {
@@ -40,48 +70,103 @@ impl Tape {
             let removed = self.frames.removed + self.frames.bytes.len() as u64;
             self.start = self.end();
             self.frames = Frames { removed, subscribers, ..Frames::default() };
-            self.last = (Bytes::new(), 0..0);
+            self.last = (Encoded::default(), 0..0);
             return;
         }
-        let Frames { bytes, ends, removed, .. } = &mut self.frames;
-        while bytes.len() > CAPACITY
-            && ends.len() > 1
-            && let Some(end) = ends.pop_front()
-        {
-            bytes.drain(..(end - *removed) as usize);
-            *removed = end;
+        let frames = &mut self.frames;
+        while frames.bytes.len() > CAPACITY && frames.ends.len() > 1 && frames.pop_front() {
             self.start += 1;
         }
+        let bytes = &mut frames.bytes;
         // One long message must not keep its memory forever.
         if bytes.capacity() > 4 * CAPACITY && bytes.len() <= CAPACITY {
             bytes.shrink_to(2 * CAPACITY);
         }
+        if let Some(compressed) = &mut self.compressed {
+            compressed.trim(self.start);
+        }
+    }
+
+    /// Counts a subscriber that receives compressed messages.
+    pub(super) fn add_compressed_reader(&mut self) {
+        let start = self.end();
+        let new = || Box::new(Compressed { frames: Frames::default(), start, readers: 0 });
+        self.compressed.get_or_insert_with(new).readers += 1;
+    }
+
+    pub(super) fn remove_compressed_reader(&mut self) {
+        if let Some(compressed) = &mut self.compressed {
+            compressed.readers -= 1;
+            if compressed.readers == 0 {
+                self.compressed = None;
+            }
+        }
+    }
+
+    /// The messages that have to be compressed, and the position of the first.
+    pub(super) fn uncompressed(&self) -> Option<(u64, Bytes)> {
+        let first = self.compressed.as_ref()?.end();
+        let messages = (first - self.start) as usize..self.frames.ends.len();
+        (!messages.is_empty()).then(|| (first, self.frames.copy(messages)))
+    }
+
+    /// Adds messages that were compressed since [`uncompressed`](Self::uncompressed) returned them.
+    pub(super) fn append_compressed(&mut self, first: u64, mut frames: Frames) {
+        let Some(compressed) = &mut self.compressed else { return };
+        // Meanwhile the tape may have dropped them.
+        let dropped = compressed.end().saturating_sub(first);
+        if (0..dropped).all(|_| frames.pop_front()) {
+            compressed.frames.append(frames);
+        }
+    }
+
+    /// How many messages may be taken now by a subscriber that takes the one at `first` next.
+    fn readable(&self, first: usize) -> usize {
+        match &self.compressed {
+            None => self.frames.ends.len(),
+            // These were there before the first subscriber that receives compressed messages.
+            Some(compressed) if first < self.older(compressed) => self.older(compressed),
+            Some(compressed) => (compressed.end() - self.start) as usize,
+        }
+    }
+
+    /// How many messages are older than the first one that is kept compressed.
+    fn older(&self, compressed: &Compressed) -> usize {
+        (compressed.start - self.start) as usize
+    }
+
+    /// These messages, and their compressed form if they have one.
+    fn copy(&self, messages: Range<usize>) -> Encoded {
+        let compressed = self.compressed.as_ref().and_then(|compressed| {
+            let older = self.older(compressed);
+            let first = messages.start.checked_sub(older)?;
+            Some(compressed.frames.copy(first..messages.end - older))
+        });
+        Encoded { plain: self.frames.copy(messages), compressed: compressed.unwrap_or_default() }
     }
 
     /// The messages after `cursor`, as many as a subscriber takes at once but at least one if there
     /// is one, and the cursor after them. `None` if they are no longer kept.
     pub(super) fn read_from(&mut self, cursor: u64) -> Option<(Encoded, u64)> {
         let first = usize::try_from(cursor.checked_sub(self.start)?).ok()?;
-        let Frames { bytes, ends, removed, .. } = &self.frames;
-        if first >= ends.len() {
+        let readable = self.readable(first);
+        if first >= readable {
             return Some((Encoded::default(), cursor));
         }
         // All subscribers that keep up take the same messages and share their bytes.
-        if self.last.1.start == cursor && self.last.1.end == self.start + ends.len() as u64 {
-            return Some((Encoded(self.last.0.clone()), self.last.1.end));
+        if self.last.1.start == cursor && self.last.1.end == self.start + readable as u64 {
+            return Some((self.last.0.clone(), self.last.1.end));
         }
-        let from = match first {
-            0 => *removed,
-            _ => *ends.get(first - 1)?,
-        };
-        let limit = ends.partition_point(|end| *end <= from + BATCH).max(first + 1);
-        let to = *ends.get(limit - 1)?;
+        let Frames { ends, removed, .. } = &self.frames;
+        let most = removed + self.frames.begin(first) + BATCH;
+        let limit = ends.partition_point(|end| *end <= most).max(first + 1).min(readable);
         let range = cursor..self.start + limit as u64;
         if self.last.1 != range {
-            let range_of_bytes = (from - removed) as usize..(to - removed) as usize;
-            let copied: Vec<u8> = bytes.range(range_of_bytes).copied().collect();
-            self.last = (copied.into(), range);
+            self.last = (self.copy(first..limit), range);
         }
-        Some((Encoded(self.last.0.clone()), self.last.1.end))
+        Some((self.last.0.clone(), self.last.1.end))
     }
 }
+
+#[cfg(test)]
+mod tests;

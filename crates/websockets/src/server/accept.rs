@@ -76,7 +76,8 @@ async fn handshake(
             let options = running.server.flags.options();
             let is_known = matches!(stream, Either::Left(_)) && request.remote_address() == peer;
             let client = request.remote_address().filter(|_| !is_known);
-            let socket = Socket::on(stream, &unread, Role::Server, options, client);
+            let deflate = request.deflate();
+            let socket = Socket::on(stream, &unread, Role::Server, options, deflate, client);
             return Some(Accepted { socket, request, permit, awaiting_shutdown_notice });
         }
         // A client that stays after the response has done nothing wrong, but a shutdown does not

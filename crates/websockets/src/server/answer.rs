@@ -6,11 +6,14 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use tracing::info;
 use tungstenite::http::uri::Authority;
-use tungstenite::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
+use tungstenite::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header,
+};
 
 use super::limits::Rejection;
 use super::{Request, Response, Server, handshake, html, origin, respond};
 use crate::catch::catch;
+use crate::deflate::{Compression, accept};
 use crate::headers::{lists, set};
 use crate::printable;
 
@@ -78,6 +81,13 @@ pub(super) async fn upgrade(
     if let Some(subprotocol) = handshake::agree(request.headers(), &server.subprotocols) {
         request.agree_on(subprotocol);
         set(&mut response, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    if server.flags.compression == Compression::Deflate
+        && let Some((deflate, accepted)) = accept(request.headers())
+        && let Ok(accepted) = HeaderValue::try_from(accepted)
+    {
+        request.agree_to_compress(deflate);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, accepted);
     }
     let mut headers = match process(request, server).await {
         Ok(headers) => headers,

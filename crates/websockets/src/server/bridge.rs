@@ -92,7 +92,8 @@ impl Bridge {
                 // Ready as soon as hyper has sent the response.
                 let stream = timeout(open_timeout, upgraded).await.ok()?.ok()?;
                 let stream = boxed(TokioIo::new(stream));
-                let socket = Socket::on(stream, &[], Role::Server, options, Some(client));
+                let deflate = request.deflate();
+                let socket = Socket::on(stream, &[], Role::Server, options, deflate, Some(client));
                 Some(Accepted { socket, request, permit, awaiting_shutdown_notice })
             };
             tokio::spawn(run_connection(Arc::clone(running), Box::pin(accepting)));

@@ -155,7 +155,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = listener.local_addr().unwrap();
         let stream = Either::Left(TcpStream::connect(peer).await.unwrap());
-        let socket = Socket::on(stream, &[], Role::Server, Options::default(), Some(peer));
+        let socket = Socket::on(stream, &[], Role::Server, Options::default(), None, Some(peer));
         let socket_size = size_of_val(&*socket.connection());
         let running = Running::new(Server::new(Flags::default()), handler.boxed(()));
         let connection = run_connection(running, Box::pin(async { None }));

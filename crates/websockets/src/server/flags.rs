@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
 
 use super::origin;
+use crate::deflate::Compression;
 use crate::socket::{LONGEST, Options};
 
 /// The largest value of `--max-size`, in bytes: 1 GiB. Anything larger is a file, and a few such
@@ -42,6 +43,16 @@ pub struct Flags {
     /// The largest message that is accepted, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = size)]
     pub max_size: usize,
+
+    /// Compress messages for clients that offer permessage-deflate
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "deflate|none"
+    )]
+    pub compression: Compression,
 
     /// Allow only this origin; may be repeated; "" allows clients that send no Origin
     /// [default: pages of this server, pages of this machine unless the server trusts cookies, and

@@ -7,6 +7,7 @@ use tungstenite::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, hea
 use super::http::has_body;
 use super::origin::{self, Origins};
 use super::{Request, Response, respond};
+use crate::deflate::extensions;
 use crate::headers::{items, lists, set, single};
 
 /// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101 response, or
@@ -36,6 +37,9 @@ pub(super) fn check(request: &Request, origins: &Origins) -> Response {
     let Some(key) = single(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
         return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     };
+    if extensions(headers).is_none() {
+        return bad("Sec-WebSocket-Extensions must be a list such as permessage-deflate; a=1.");
+    }
     if !origins.allow(headers) {
         let hint = origin::hint(headers);
         let hint = hint.map(|flag| format!("; {flag} allows them")).unwrap_or_default();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use form_urlencoded::parse;
 use tungstenite::http::{self, HeaderValue, StatusCode, header};
 
+use crate::deflate::Deflate;
 use crate::headers::set;
 
 /// The request that opened a WebSocket: an [`http::Request`], to which it dereferences, with the
@@ -39,12 +40,14 @@ struct Parts {
     head: http::Request<()>,
     remote_address: Option<SocketAddr>,
     subprotocol: Option<&'static str>,
+    /// What was agreed on about compression.
+    deflate: Option<Deflate>,
 }
 
 impl Request {
     /// Makes a request for a test.
     pub fn new(head: http::Request<()>, remote_address: Option<SocketAddr>) -> Self {
-        Self(Box::new(Parts { head, remote_address, subprotocol: None }))
+        Self(Box::new(Parts { head, remote_address, subprotocol: None, deflate: None }))
     }
 
     /// The first parameter of this name in the query, percent-decoded; `+` stands for a space.
@@ -68,6 +71,14 @@ impl Request {
 
     pub(super) fn agree_on(&mut self, subprotocol: &'static str) {
         self.0.subprotocol = Some(subprotocol);
+    }
+
+    pub(super) fn deflate(&self) -> Option<Deflate> {
+        self.0.deflate
+    }
+
+    pub(super) fn agree_to_compress(&mut self, deflate: Deflate) {
+        self.0.deflate = Some(deflate);
     }
 }
 

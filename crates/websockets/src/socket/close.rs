@@ -23,6 +23,7 @@ use tungstenite::protocol::{CloseFrame, Role};
 
 use super::pings::is_missed_pong;
 use super::{Connection, Socket, Stream, boxed};
+use crate::deflate::is_invalid_data;
 use crate::{Error, Result};
 
 /// How much a peer may send after we have shut the connection down, in bytes. An upload of this
@@ -95,6 +96,10 @@ pub(crate) fn close_frame_for(result: Result<()>) -> Option<CloseFrame> {
         Some(missed) if is_missed_pong(missed) => {
             info!("closed with 1011: no pong within ping_timeout");
             Some(close_frame(CloseCode::Error, "keepalive ping timeout"))
+        }
+        Some(WsError::Io(fault)) if is_invalid_data(fault) => {
+            warn!("closed with 1007: {fault}");
+            Some(close_frame(CloseCode::Invalid, "the compressed data is invalid"))
         }
         // A browser tab that is closed, a phone that loses its network: an everyday event.
         Some(

@@ -17,6 +17,7 @@ use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
 
 use super::mask::apply_mask;
+use crate::deflate::{Deflate, Inflater};
 
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
 const MAX_CONTROL: usize = 125;
@@ -35,15 +36,21 @@ pub(super) enum Received<'a> {
 #[derive(Debug)]
 pub(super) struct Incoming {
     role: Role,
+    /// What the handshake has agreed on about compression.
+    deflate: Option<Deflate>,
     max_size: usize,
     /// The message that has not arrived completely.
     message: Option<PartialMessage>,
+    /// It inflates that message. Between messages it is kept only if the peer keeps its window.
+    inflater: Option<Box<Inflater>>,
 }
 
 /// The part of a message that has arrived, and the frame that comes next or is arriving.
 #[derive(Debug)]
 struct PartialMessage {
     is_text: bool,
+    /// Its data is inflated before it is added here.
+    is_compressed: bool,
     /// The beginning of a text that did not arrive at once. It is checked only once.
     text: String,
     /// The bytes after `text`.
@@ -57,8 +64,8 @@ struct PartialMessage {
 }
 
 impl Incoming {
-    pub(super) fn new(role: Role, max_size: usize) -> Self {
-        Self { role, max_size, message: None }
+    pub(super) fn new(role: Role, max_size: usize, deflate: Option<Deflate>) -> Self {
+        Self { role, deflate, max_size, message: None, inflater: None }
     }
 
     /// Takes the next message or control frame out of `input`, or as much of it as has arrived.
@@ -66,8 +73,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol, sent a text that is not UTF-8, or announced a message that is
-    /// larger than `max_size`. After an error, nothing more can be received.
+    /// The peer broke the protocol, sent a text that is not UTF-8 or data that does not inflate, or
+    /// announced a message that is larger than `max_size`. After an error, nothing more can be received.
     pub(super) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -79,17 +86,31 @@ impl Incoming {
                     return Ok(None);
                 };
                 let start = cursor.position() as usize;
-                // A close frame with a long reason is accepted even if `max_size` is smaller.
-                let length = check_size(length, self.max_size.max(MAX_CONTROL))?;
+                // A close frame with a long reason is accepted even if `max_size` is smaller, and
+                // the length of compressed data says nothing about the message.
+                let is_compressed = self.is_compressed(&header);
+                let limit = if is_compressed { usize::MAX } else { self.max_size.max(MAX_CONTROL) };
+                let length = check_size(length, limit)?;
                 if let OpCode::Control(control) = header.opcode {
                     return control_frame(input, control, &header, start, length);
                 }
-                self.begin_frame(&header, length)?;
+                self.begin_frame(&header, length, is_compressed)?;
                 split_off(input, start);
             }
             let Some(message) = &mut self.message else { return Ok(None) };
-            message.push(split_off(input, message.frame_left));
+            let piece = split_off(input, message.frame_left);
+            message.unmask(piece);
+            match &mut self.inflater {
+                Some(inflater) if message.is_compressed => {
+                    let max_size = self.max_size - message.text.len();
+                    inflater.inflate_into(&mut message.bytes, piece, max_size)?;
+                }
+                _ => message.push(piece),
+            }
             if message.frame_left == 0 && message.is_final {
+                if message.is_compressed {
+                    self.finish_inflating()?;
+                }
                 return self.message.take().map(PartialMessage::complete).transpose();
             }
             message.check_text()?;
@@ -99,15 +120,30 @@ impl Incoming {
         }
     }
 
+    /// Whether the data of this frame is compressed. Only the first frame of a message is marked.
+    fn is_compressed(&self, header: &FrameHeader) -> bool {
+        match header.opcode {
+            OpCode::Data(Data::Continue) => self.message.as_ref().is_some_and(|m| m.is_compressed),
+            OpCode::Data(_) => header.rsv1 && self.deflate.is_some(),
+            OpCode::Control(_) => false,
+        }
+    }
+
     /// Checks the header of a data frame as tungstenite does.
-    fn begin_frame(&mut self, header: &FrameHeader, length: usize) -> Result<(), Error> {
+    fn begin_frame(
+        &mut self,
+        header: &FrameHeader,
+        length: usize,
+        is_compressed: bool,
+    ) -> Result<(), Error> {
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = *header;
         match (self.role, mask) {
             (Role::Server, None) => return Err(ProtocolError::UnmaskedFrameFromClient.into()),
             (Role::Client, Some(_)) => return Err(ProtocolError::MaskedFrameFromServer.into()),
             _ => {}
         }
-        if rsv1 || rsv2 || rsv3 {
+        let is_marked = is_compressed && opcode != OpCode::Data(Data::Continue);
+        if rsv1 != is_marked || rsv2 || rsv3 {
             return Err(ProtocolError::NonZeroReservedBits.into());
         }
         let before = match (self.message.take(), opcode) {
@@ -120,29 +156,58 @@ impl Incoming {
             }
             (_, opcode) => PartialMessage::new(opcode == OpCode::Data(Data::Text)),
         };
-        check_size(before.size() as u64 + length as u64, self.max_size)?;
-        self.message = Some(PartialMessage { frame_left: length, mask, is_final, ..before });
+        if !is_compressed {
+            check_size(before.size() as u64 + length as u64, self.max_size)?;
+        } else if let Some(deflate) = self.deflate {
+            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+        }
+        let frame_left = length;
+        self.message = Some(PartialMessage { is_compressed, frame_left, mask, is_final, ..before });
+        Ok(())
+    }
+
+    /// Completes a compressed message.
+    #[cold]
+    fn finish_inflating(&mut self) -> Result<(), Error> {
+        if let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) {
+            let max_size = self.max_size - message.text.len();
+            inflater.finish_into(&mut message.bytes, max_size)?;
+            if !inflater.keeps_window() {
+                self.inflater = None;
+            }
+        }
         Ok(())
     }
 }
 
 impl PartialMessage {
     fn new(is_text: bool) -> Self {
-        let (text, bytes) = (String::new(), Vec::new());
-        Self { is_text, text, bytes, frame_left: 0, mask: None, is_final: false }
+        Self {
+            is_text,
+            is_compressed: false,
+            text: String::new(),
+            bytes: Vec::new(),
+            frame_left: 0,
+            mask: None,
+            is_final: false,
+        }
     }
 
     fn size(&self) -> usize {
         self.text.len() + self.bytes.len()
     }
 
-    /// Adds bytes of the current frame.
-    fn push(&mut self, piece: &mut [u8]) {
+    /// Unmasks the next bytes of the current frame.
+    fn unmask(&mut self, piece: &mut [u8]) {
+        self.frame_left -= piece.len();
         if let Some(mask) = &mut self.mask {
             apply_mask(piece, *mask);
             mask.rotate_left(piece.len() % 4);
         }
-        self.frame_left -= piece.len();
+    }
+
+    /// Adds data that arrived.
+    fn push(&mut self, piece: &[u8]) {
         if self.bytes.capacity() - self.bytes.len() < piece.len() {
             self.bytes.reserve_exact(match self.is_text {
                 true => piece.len(),

@@ -48,6 +48,7 @@ use tungstenite::{Error, Message};
 
 use self::keepalive::{ConnectionWaker, Keepalive, Write};
 use self::websocket::WebSocket;
+use crate::deflate::Deflate;
 use crate::fanout::Encoded;
 
 #[cfg(feature = "client")]
@@ -104,6 +105,8 @@ pub struct Socket {
     messages_in_a_row: u8,
     /// Something may not be written completely. While this is false, sending takes one lock less.
     needs_flush: bool,
+    /// What the handshake has agreed on about compression.
+    deflate: Option<Deflate>,
 }
 
 /// The part of a socket that the server keeps while the handler has the rest. With it the server
@@ -124,7 +127,7 @@ impl Socket {
     /// [`Connect`](crate::client::Connect) make sockets, and [`pair`](Self::pair) makes two for a
     /// test. It must be called in a tokio runtime.
     pub fn new(stream: impl Io, unread: &[u8], role: Role, options: Options) -> Self {
-        Self::on(boxed(stream), unread, role, options, None)
+        Self::on(boxed(stream), unread, role, options, None, None)
     }
 
     /// Makes two sockets that are connected in memory: the server's and the client's. With them
@@ -175,16 +178,17 @@ impl Socket {
         unread: &[u8],
         role: Role,
         options: Options,
+        deflate: Option<Deflate>,
         remote_address: Option<SocketAddr>,
     ) -> Self {
         let Options { ping_interval, ping_timeout, max_size } = options;
-        let websocket = WebSocket::new(stream, unread, role, max_size);
+        let websocket = WebSocket::new(stream, unread, role, max_size, deflate);
         let connection = Connection {
             waker: Arc::default(),
             remote_address: remote_address.map(Box::new),
             keepalive: Mutex::new(Keepalive::new(websocket, ping_interval, ping_timeout)),
         };
-        Self { connection: Arc::new(connection), messages_in_a_row: 0, needs_flush: true }
+        Self { connection: Arc::new(connection), messages_in_a_row: 0, needs_flush: true, deflate }
     }
 
     /// Waits for the next text or binary message. Returns `None` after the closing handshake, and
@@ -262,6 +266,11 @@ impl Socket {
         self.connection.remote_address()
     }
 
+    /// Whether the peer accepts messages that were compressed for many clients.
+    pub(crate) fn takes_shared_compression(&self) -> bool {
+        self.deflate.is_some_and(Deflate::takes_shared)
+    }
+
     pub(crate) fn connection(&self) -> Arc<Connection> {
         Arc::clone(&self.connection)
     }
@@ -269,7 +278,11 @@ impl Socket {
     /// Takes whole frames. Everything that was sent before must be written already.
     pub(crate) fn start_send_encoded(&mut self, frames: Encoded) -> Result<(), Error> {
         self.needs_flush = true;
-        self.connection.keepalive.lock().start_send_encoded(frames.into_bytes())
+        let frames = match self.deflate {
+            None => frames.into_bytes(),
+            Some(deflate) => frames.into_compressed(deflate),
+        };
+        self.connection.keepalive.lock().start_send_encoded(frames)
     }
 
     /// Waits until everything is written that was sent before.
@@ -334,7 +347,7 @@ impl MessageStream for Socket {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { connection, messages_in_a_row, needs_flush } = self.get_mut();
+        let Self { connection, messages_in_a_row, needs_flush, .. } = self.get_mut();
         if *messages_in_a_row == MESSAGES_PER_YIELD {
             *messages_in_a_row = 0;
             // Not `wake_by_ref`: a task that is always scheduled keeps the scheduler from checking
@@ -376,6 +389,10 @@ impl Sink<Message> for Socket {
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         self.needs_flush = true;
+        let message = match self.deflate {
+            None => message,
+            Some(deflate) => deflate.compress(message),
+        };
         let Connection { waker, keepalive, .. } = &*self.connection;
         keepalive.lock().start_send(&mut Context::from_waker(&waker_ref(waker)), message)
     }

@@ -22,6 +22,7 @@ use tungstenite::{Error, Message};
 use super::incoming::{Incoming, Received};
 use super::outgoing::Outgoing;
 use super::stream::Stream;
+use crate::deflate::Deflate;
 
 /// How much is read at once, in bytes. tokio lets a task read 128 times before others run, which is
 /// 4 MiB, or about a millisecond.
@@ -56,7 +57,13 @@ pub(super) struct WebSocket {
 impl WebSocket {
     /// A WebSocket after its opening handshake. `unread` are the bytes that were already read from
     /// the stream after that handshake.
-    pub(super) fn new(stream: Stream, unread: &[u8], role: Role, max_size: usize) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        unread: &[u8],
+        role: Role,
+        max_size: usize,
+        deflate: Option<Deflate>,
+    ) -> Self {
         // It allocates memory for the first control frame.
         let config = WebSocketConfig::default().read_buffer_size(0);
         Self {
@@ -64,7 +71,7 @@ impl WebSocket {
             role,
             has_ended: false,
             stream,
-            incoming: Incoming::new(role, max_size),
+            incoming: Incoming::new(role, max_size, deflate),
             unread: unread.into(),
             read_limit: None,
             outgoing: Outgoing::default(),

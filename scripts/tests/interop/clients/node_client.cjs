@@ -1,6 +1,6 @@
 // The client of asyncio_client.py once more, on Node ws.
 //
-//     node node_client.cjs URL [--ca PEM]
+//     node node_client.cjs URL [--ca PEM] [--deflate PARAMETERS]
 //
 // Its lines on stdin and stdout are those of python_client.py.
 
@@ -8,10 +8,11 @@ const fs = require("node:fs");
 const readline = require("node:readline");
 const { parseArgs } = require("node:util");
 const WebSocket = require("ws");
+const { deflateOptions } = require("../deflate.cjs");
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { ca: { type: "string" } },
+  options: { ca: { type: "string" }, deflate: { type: "string" } },
 });
 
 const tell = (event) => console.log(JSON.stringify(event));
@@ -19,12 +20,13 @@ const tell = (event) => console.log(JSON.stringify(event));
 const websocket = new WebSocket(positionals[0], {
   // A `ca` takes the place of Node's own authorities.
   ca: values.ca && fs.readFileSync(values.ca),
+  perMessageDeflate: deflateOptions(values.deflate),
 });
 
 let opened = false;
 websocket.on("open", () => {
   opened = true;
-  tell({ open: true });
+  tell({ open: websocket.extensions.split(",").filter(Boolean) });
   const commands = readline.createInterface({ input: process.stdin });
   commands.on("line", (line) => {
     const command = JSON.parse(line);

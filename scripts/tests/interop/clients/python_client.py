@@ -1,6 +1,6 @@
 """A WebSocket client on Python websockets that does what it is told, line by line.
 
-    python python_client.py URL [--ca PEM] [--threads]
+    python python_client.py URL [--ca PEM] [--threads] [--deflate PARAMETERS]
 
 It is written to the part of the API that websockets 10.4 and the newest release share,
 `websockets.connect`: under 10.4 that is the original implementation, under the newest
@@ -8,7 +8,7 @@ release the one that took its place; with --threads it is the newest release's o
 Both clients in this folder speak alike:
 
     stdin   {"text": …}  {"binary": …}  {"ping": true}  {"close": true}
-    stdout  {"open": true}  {"text": …}  {"binary": …}  {"pong": true}
+    stdout  {"open": [EXTENSION, …]}  {"text": …}  {"binary": …}  {"pong": true}
             {"closed": CODE}  {"failed": "why there is no connection"}
 """
 
@@ -19,6 +19,7 @@ import ssl
 import sys
 
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 def tell(**event):
@@ -41,16 +42,23 @@ class Threads:
     def close_code(self):
         return self.websocket.close_code
 
+    @property
+    def protocol(self):
+        return self.websocket.protocol
 
-async def connect(url, ca, threads):
+
+async def connect(url, ca, threads, deflate):
     # With a `cafile` this context trusts that file alone, else the system's authorities.
     # The host name is checked either way.
     context = ssl.create_default_context(cafile=ca) if url.startswith("wss:") else None
+    options = {"ssl": context}
+    if deflate is not None:
+        options |= {"compression": None, "extensions": [ClientPerMessageDeflateFactory(**json.loads(deflate))]}
     if not threads:
-        return await websockets.connect(url, ssl=context)
+        return await websockets.connect(url, **options)
     from websockets.sync.client import connect
 
-    return Threads(await asyncio.to_thread(connect, url, ssl=context))
+    return Threads(await asyncio.to_thread(connect, url, **options))
 
 
 async def obey(websocket):
@@ -71,12 +79,13 @@ async def obey(websocket):
     await websocket.close()
 
 
-async def main(url, ca, threads):
+async def main(url, ca, threads, deflate):
     try:
-        websocket = await connect(url, ca, threads)
+        websocket = await connect(url, ca, threads, deflate)
     except Exception as error:
         return tell(failed=f"{type(error).__name__}: {error}")
-    tell(open=True)
+    # In the original implementation, the connection is its own protocol.
+    tell(open=[extension.name for extension in getattr(websocket, "protocol", websocket).extensions])
     commands = asyncio.create_task(obey(websocket))
     try:
         while True:
@@ -92,4 +101,5 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("--ca")
     parser.add_argument("--threads", action="store_true")
+    parser.add_argument("--deflate", help="the parameters of its offer to compress, as JSON")
     asyncio.run(main(**vars(parser.parse_args())))

@@ -1,21 +1,22 @@
 // The server of hello.py once more, on Node ws.
 //
-//     node hello.cjs [--tls PEM] [--linger]
+//     node hello.cjs [--tls PEM] [--linger] [--deflate PARAMETERS]
 
 const fs = require("node:fs");
 const http = require("node:http");
 const https = require("node:https");
 const { parseArgs } = require("node:util");
 const { WebSocketServer } = require("ws");
+const { deflateOptions } = require("../deflate.cjs");
 
 const { values } = parseArgs({
-  options: { tls: { type: "string" }, linger: { type: "boolean" } },
+  options: { tls: { type: "string" }, linger: { type: "boolean" }, deflate: { type: "string" } },
 });
 
 const pem = values.tls && fs.readFileSync(values.tls);
 const server = pem ? https.createServer({ cert: pem, key: pem }) : http.createServer();
 
-new WebSocketServer({ server }).on("connection", (websocket) => {
+new WebSocketServer({ server, perMessageDeflate: deflateOptions(values.deflate, false) }).on("connection", (websocket) => {
   websocket.on("close", (code) => console.log(`closed ${code}`));
   websocket.on("message", (data) => {
     const name = data.toString();

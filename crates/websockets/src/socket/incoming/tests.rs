@@ -49,7 +49,7 @@ fn receive(
     mut on_message: impl FnMut(Message),
 ) -> End {
     let (near, mut far) = duplex(1 << 20);
-    let mut socket = WebSocket::new(boxed(near), &[], role, max_size);
+    let mut socket = WebSocket::new(boxed(near), &[], role, max_size, None);
     let mut cx = Context::from_waker(Waker::noop());
     let mut is_closed = false;
     let mut replies = [0; 4096];

@@ -18,7 +18,7 @@ const ROLES: [Role; 2] = [Role::Server, Role::Client];
 /// A socket on a stream that takes `room` bytes at once, and the other end of that stream.
 fn socket(role: Role, room: usize) -> (WebSocket, DuplexStream) {
     let (near, far) = duplex(room);
-    (WebSocket::new(boxed(near), &[], role, 1 << 20), far)
+    (WebSocket::new(boxed(near), &[], role, 1 << 20, None), far)
 }
 
 /// Reads what has been written.
