@@ -24,8 +24,9 @@ use super::outgoing::Outgoing;
 use super::stream::Stream;
 use crate::deflate::Deflate;
 
-/// How much is read at once, in bytes.
-const READ: usize = 64 << 10;
+/// How much is read at once, in bytes. tokio lets a task read 128 times before others run, which is
+/// 4 MiB, or about a millisecond.
+const READ: usize = 32 << 10;
 
 /// How much follows our close frame at most, in bytes.
 const MAX_READ_AFTER_CLOSE: usize = 16 << 20;
