@@ -32,13 +32,14 @@ use websockets::fanout::Fanout;
 use websockets::{CloseCode, CloseWith, Flags, Message, Request, Result, Server, Socket};
 use websockets::{flags, log, print_line, report, with};
 
+use crate::database::now_ms;
 use crate::invitation::Invitations;
 use crate::login::{Joining, Login, PAGE};
 use crate::metrics::{CONNECTIONS, count_close, count_rejection};
 use crate::name::{is_room, nickname};
 use crate::protocol::{ClientMessage, Event, Refusal};
 use crate::room::Room;
-use crate::store::{Store, now_ms};
+use crate::store::Store;
 use crate::token::{Key, PASS_LIFETIME, Token};
 
 /// The number of messages that the server rejects before it closes the connection.

@@ -1,7 +1,7 @@
 //! Code that the demos share: TLS certificates, the counter's JSON events, printing and logging.
 //! The sockets are in the crate `websockets`.
 //!
-//! | file or folder | what it is for |
+//! | file or folder | purpose |
 //! | --- | --- |
 //! | [`events`] | the JSON events of the counter |
 //! | [`text`] | a peer's text, made safe to print |

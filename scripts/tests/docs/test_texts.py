@@ -62,6 +62,11 @@ def test_name(text, code):
     names.check_name(code, TREE)
 
 
+def test_names_of_tests_are_short():
+    """A longer name does not fit into a line of output, or has more than one idea."""
+    assert not [name for name in TREE.tests if len(name) > 60]
+
+
 def test_the_table_of_flags(helps):
     names.check_flags(
         next(text for text in TREE.texts if text.name == "crates/websockets/reference/flags.md"),

@@ -243,7 +243,7 @@ def test_an_invitation_outlives_a_server_that_does_not_answer(browser, chat, lin
     bob.connected(20).shows(".presence", "1 here: Bob")
 
 
-def test_a_rejected_line_waits_while_you_write_the_next(browser, chat):
+def test_a_rejected_line_waits_while_you_write(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
     long = "x" * 1001
     ada.run("""const input = document.querySelector("input");
@@ -336,7 +336,7 @@ def test_a_message_with_many_line_breaks_stays_small(browser, chat):
     assert height < 500 and focus == 0
 
 
-def test_the_answer_of_a_proxy_is_not_shown_as_text(browser, chat):
+def test_html_from_a_proxy_is_not_shown(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
     ada.run("""window.fetch = async () => new Response("<h1>Blocked</h1>", { status: 403, headers: { "content-type": "text/html" } })""")
     chat.server.kill()

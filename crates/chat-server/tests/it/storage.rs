@@ -116,7 +116,7 @@ async fn a_backup_of_no_database_is_one_error_message() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_removed_folder_rejects_messages_until_it_is_back() {
+async fn a_removed_folder_rejects_messages_until_it_returns() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;

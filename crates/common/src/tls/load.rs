@@ -32,8 +32,9 @@ pub enum Trust {
 /// How often the files of a certificate are read again.
 const RENEWAL_CHECK: Duration = Duration::from_secs(5);
 
-/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has an
-/// acceptor for the new certificate. If that cannot be used, the old one stays, and the log says why.
+/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has
+/// an acceptor for the new certificate. If that cannot be used, the old one stays, and the log has
+/// the reason.
 ///
 /// # Errors
 ///
@@ -102,8 +103,8 @@ pub fn acceptor(
     key: Option<&Path>,
     host: &str,
 ) -> Result<tokio_native_tls::TlsAcceptor> {
-    let remedy = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
-    let identity = identity(pem, key, host, &remedy)?;
+    let hint = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
+    let identity = identity(pem, key, host, &hint)?;
     let acceptor =
         TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
     Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
@@ -120,8 +121,8 @@ pub fn client_identity(pem: &Path, key: Option<&Path>) -> Result<Identity> {
     identity(pem, key, "", "pass an existing file with --cert")
 }
 
-fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<Identity> {
-    let (mut keys, mut chain) = certificate::read(pem, remedy)?;
+fn identity(pem: &Path, key: Option<&Path>, host: &str, hint: &str) -> Result<Identity> {
+    let (mut keys, mut chain) = certificate::read(pem, hint)?;
     let key_file = key.unwrap_or(pem);
     if key.is_some() {
         (keys, _) = certificate::read_keys(key_file, "pass an existing file with --key")?;
@@ -130,14 +131,12 @@ fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<
     // The blocks may have any order, so the key shows which certificate is the server's own. In TLS
     // it must be the first.
     let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
-        let remedy = match key_file == pem {
+        let hint = match key_file == pem {
             true => "put a key and its certificate into one file".to_owned(),
             false => format!("pass the certificate of this key with --cert, not {}", pem.display()),
         };
         let key_file = key_file.display();
-        return Err(
-            format!("the key in {key_file} is not that of its certificate; {remedy}").into()
-        );
+        return Err(format!("the key in {key_file} is not that of its certificate; {hint}").into());
     };
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
@@ -200,12 +199,12 @@ pub fn connector_builder(trust: Trust) -> Result<TlsConnectorBuilder> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
         builder.disable_built_in_roots(true);
-        let remedy = match pem == super::default_path() {
+        let hint = match pem == super::default_path() {
             true => "start wss-server once, which makes it, or run scripts/make-cert",
             false => "pass an existing file with --ca, or leave it out",
         };
         // A key in the file is ignored, because the client does not need it.
-        let (_, certificates) = certificate::read(&pem, remedy)?;
+        let (_, certificates) = certificate::read(&pem, hint)?;
         for block in certificates {
             let certificate = Certificate::from_der(block.contents());
             builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);
