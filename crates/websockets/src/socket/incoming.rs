@@ -86,11 +86,10 @@ impl Incoming {
                     return Ok(None);
                 };
                 let start = cursor.position() as usize;
-                // A close frame with a long reason is accepted even if `max_size` is smaller, and
-                // the length of compressed data says nothing about the message.
                 let is_compressed = self.is_compressed(&header);
-                let limit = if is_compressed { usize::MAX } else { self.max_size.max(MAX_CONTROL) };
-                let length = check_size(length, limit)?;
+                // A close frame with a long reason is accepted even if `max_size` is smaller.
+                let max_size = if is_compressed { self.max_compressed() } else { self.max_size };
+                let length = check_size(length, max_size.max(MAX_CONTROL))?;
                 if let OpCode::Control(control) = header.opcode {
                     return control_frame(input, control, &header, start, length);
                 }
@@ -129,6 +128,12 @@ impl Incoming {
         }
     }
 
+    /// How long a compressed message can be, in bytes. A compressor adds a few bytes to data that
+    /// does not become shorter. Without this limit, a message of empty blocks would never end.
+    fn max_compressed(&self) -> usize {
+        self.max_size.saturating_add(self.max_size / 8).saturating_add(1024)
+    }
+
     /// Checks the header of a data frame as tungstenite does.
     fn begin_frame(
         &mut self,
@@ -157,9 +162,12 @@ impl Incoming {
             (_, opcode) => PartialMessage::new(opcode == OpCode::Data(Data::Text)),
         };
         if !is_compressed {
-            check_size(before.size() as u64 + length as u64, self.max_size)?;
+            check_size((before.size() as u64).saturating_add(length as u64), self.max_size)?;
         } else if let Some(deflate) = self.deflate {
-            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+            let max_size = self.max_compressed();
+            let inflater = self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+            inflater.announced = inflater.announced.saturating_add(length as u64);
+            check_size(inflater.announced, max_size)?;
         }
         let frame_left = length;
         self.message = Some(PartialMessage { is_compressed, frame_left, mask, is_final, ..before });
@@ -221,7 +229,7 @@ impl PartialMessage {
     /// large message is rarely moved, and a peer takes memory only for what it has sent.
     fn room(&self, length: usize, more: usize) -> usize {
         match self.is_final {
-            true => more + self.frame_left.min(length + more),
+            true => more.saturating_add(self.frame_left.min(length + more)),
             false => more + length + more,
         }
     }
