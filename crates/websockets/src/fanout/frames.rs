@@ -49,7 +49,7 @@ impl Frames {
 
     /// Ends the collection.
     pub fn into_encoded(self) -> Encoded {
-        Encoded { plain: Vec::from(self.bytes).into(), compressed: Bytes::new() }
+        Encoded { plain: Vec::from(self.bytes).into(), compressed: None }
     }
 
     /// The same messages, each compressed if that makes it shorter. `plain` are whole frames.
@@ -119,8 +119,8 @@ impl Frames {
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
     pub(super) plain: Bytes,
-    /// Empty if the frames were not compressed yet.
-    pub(super) compressed: Bytes,
+    /// The same frames compressed, if the fan-out has done that.
+    pub(super) compressed: Option<Bytes>,
 }
 
 impl Encoded {
@@ -142,8 +142,10 @@ impl Encoded {
     /// The frames for a connection that has agreed on compression. They are compressed now, unless
     /// the fan-out has done it for all clients.
     pub(crate) fn into_compressed(self, deflate: Deflate) -> Bytes {
-        if deflate.takes_shared() && !self.compressed.is_empty() {
-            return self.compressed;
+        if deflate.takes_shared()
+            && let Some(compressed) = self.compressed
+        {
+            return compressed;
         }
         Vec::from(Frames::compressed(&self.plain, deflate.window_bits).bytes).into()
     }
