@@ -32,8 +32,8 @@ pub struct Login {
     pub invitations: Invitations,
 }
 
-/// What a request asks for: to join the room of the token, and to receive the messages after the
-/// number `since`.
+/// A valid request for a WebSocket. It joins the room of the token, and receives the messages after
+/// the number `since`.
 #[derive(Clone)]
 pub struct Joining {
     pub token: Token,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use common::check_private;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
@@ -31,13 +32,14 @@ use websockets::fanout::Fanout;
 use websockets::{CloseCode, CloseWith, Flags, Message, Request, Result, Server, Socket};
 use websockets::{flags, log, print_line, report, with};
 
+use crate::database::now_ms;
 use crate::invitation::Invitations;
 use crate::login::{Joining, Login, PAGE};
 use crate::metrics::{CONNECTIONS, count_close, count_rejection};
 use crate::name::{is_room, nickname};
 use crate::protocol::{ClientMessage, Event, Refusal};
 use crate::room::Room;
-use crate::store::{Store, now_ms};
+use crate::store::Store;
 use crate::token::{Key, PASS_LIFETIME, Token};
 
 /// The number of messages that the server rejects before it closes the connection.
@@ -214,6 +216,10 @@ async fn run() -> Result<()> {
     }
     Key::create(&flags.data)?;
     let key = Key::load(&flags.data)?;
+    // SQLite gives its other files the mode of the database.
+    for file in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.db-journal"] {
+        check_private(&flags.data.join(file))?;
+    }
     // This waits until an older server on the same folder has ended, so it comes before the rest.
     let store = Store::open(&flags.data)?;
     let failure = store.failure();

@@ -1,4 +1,4 @@
-//! What the server and its clients send to each other, in JSON.
+//! The messages between the server and its clients, in JSON.
 
 use serde::{Deserialize, Serialize};
 use websockets::Message;
@@ -86,7 +86,7 @@ impl From<Event<'_>> for Message {
     }
 }
 
-/// What a client sends.
+/// A message from a client.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
 pub enum ClientMessage {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use common::check_private;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -77,8 +78,8 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// An error message if there is no key, if it cannot be read, or if other users of this machine
-    /// can read it.
+    /// An error message if there is no key, if it cannot be read, or if every user of this
+    /// machine can read it.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("key");
         let key = fs::read(&path).map_err(|error| {
@@ -88,10 +89,7 @@ impl Key {
             };
             format!("cannot read {}: {error}; {hint}", path.display())
         })?;
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
-            return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
-        }
+        check_private(&path)?;
         if key.len() < 32 {
             return Err(format!("the key is too short; remove {}", path.display()).into());
         }

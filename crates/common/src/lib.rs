@@ -1,11 +1,12 @@
 //! Code that the demos share: TLS certificates, the counter's JSON events, printing and logging.
 //! The sockets are in the crate `websockets`.
 //!
-//! | file or folder | what it is for |
+//! | file or folder | purpose |
 //! | --- | --- |
 //! | [`events`] | the JSON events of the counter |
 //! | [`text`] | a peer's text, made safe to print |
 //! | [`log`] | log lines, and a limit of them for each second |
+//! | `private` | files that only their owner may read |
 //! | `output` | stdout and stderr, which delay no program even if they are not read |
 //! | `tls` | feature `tls`: load certificates; feature `make-cert`: make one |
 
@@ -14,6 +15,7 @@
 pub mod events;
 pub mod log;
 mod output;
+mod private;
 pub mod text;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -22,6 +24,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use output::write_stdout;
+pub use private::check_private;
 pub use text::{escaped, print_line, print_status, printable};
 
 /// Any error. Its text is one lower-case sentence with the failure and a fix.

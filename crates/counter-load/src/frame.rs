@@ -13,8 +13,8 @@ pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
 
 /// Removes the next frame from the front of `bytes`, and returns its first byte and its payload.
-/// Returns `None` if it is not complete yet. The error says why a counter server does not send such
-/// a frame.
+/// Returns `None` if it is not complete yet. The error is the reason why a counter server does not
+/// send such a frame.
 pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, &'static str> {
     let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let (length, rest) = match second {
@@ -117,7 +117,8 @@ mod tests {
         }
     }
 
-    /// A frame as a server sends it, and what it is; `None` if no counter server sends it.
+    /// A frame as a server sends it, and its expected meaning. `None` if a counter server never
+    /// sends it.
     type Sent = (Vec<u8>, Option<(u8, Vec<u8>)>);
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -158,7 +159,7 @@ mod tests {
                         assert_eq!(taken, (*first, payload.as_slice()));
                         assert_eq!(before.len() - rest.len(), bytes.len());
                     }
-                    // Nothing is taken of what is incomplete.
+                    // An incomplete frame stays in the buffer.
                     (Ok(None), _) => {
                         assert!(before.len() < bytes.len() && rest == before, "{header:x?}");
                         return Ok(());

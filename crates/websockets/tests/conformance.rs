@@ -1,5 +1,5 @@
-//! RFC 6455 against the echo example, byte for byte: what sections 1 to 7 and 10 of the Autobahn
-//! suite look at, where `scripts/autobahn` finds no Python 2.7.
+//! Checks the echo example against RFC 6455, byte for byte. These are sections 1 to 7 and 10 of the
+//! Autobahn suite, for machines without the Python 2.7 of `scripts/autobahn`.
 
 use testing::{Program, Raw, frame};
 
@@ -14,7 +14,7 @@ const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
 async fn echo() -> Program {
-    // `cargo test` builds the examples beside the tests.
+    // `cargo test` builds the examples next to the tests.
     let deps = std::env::current_exe().unwrap();
     let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
     let echo = echo.with_extension(std::env::consts::EXE_EXTENSION);
@@ -22,7 +22,7 @@ async fn echo() -> Program {
     Program::start(echo.to_str().unwrap(), &["localhost:0", "--ping-interval", "0"]).await
 }
 
-/// What one connection sends, and the frames that come back, the last of which ends it.
+/// The frames that one connection sends, and those that it receives. The last one ends it.
 type Case = (Vec<Vec<u8>>, Vec<(u8, Vec<u8>)>);
 
 /// Plays each case on a connection of its own: its frames in one write, one write a frame, and
@@ -56,7 +56,7 @@ async fn play(octets: usize, cases: impl IntoIterator<Item = Case>) {
     }
 }
 
-/// The close frame that a well-behaved peer sends, and gets back.
+/// The close frame that a well-behaved peer sends, and receives.
 fn bye() -> Vec<u8> {
     frame(CLOSE, [3, 0xe8])
 }
@@ -65,13 +65,13 @@ fn closed(code: u16) -> (u8, Vec<u8>) {
     (CLOSE, code.to_be_bytes().into())
 }
 
-/// These frames, a goodbye, and these answers to them.
+/// These frames and a close frame, and these answers to them.
 fn good(frames: Vec<Vec<u8>>, answers: &[(u8, &[u8])]) -> Case {
     let answers = answers.iter().map(|(first, payload)| (*first, payload.to_vec()));
     ([frames, vec![bye()]].concat(), answers.chain([closed(1000)]).collect())
 }
 
-/// A text that is echoed, then these frames, which are refused with `code`.
+/// A text that is echoed, then these frames, which are rejected with `code`.
 fn bad(code: u16, frames: Vec<Vec<u8>>) -> Case {
     let hello = (TEXT, b"hello".to_vec());
     ([vec![frame(TEXT, "hello")], frames].concat(), vec![hello, closed(code)])
@@ -118,7 +118,7 @@ async fn section_2_pings_are_answered_in_order_and_pongs_are_ignored() {
 }
 
 #[tokio::test]
-async fn sections_3_and_4_reserved_bits_and_opcodes_are_refused_after_what_was_good() {
+async fn sections_3_and_4_reserved_values_are_rejected() {
     let bits = (1..8).flat_map(|bits| {
         [TEXT, BINARY, PING, PONG, CLOSE].map(|first| frame(first | bits << 4, ""))
     });
@@ -130,7 +130,7 @@ async fn sections_3_and_4_reserved_bits_and_opcodes_are_refused_after_what_was_g
 }
 
 #[tokio::test]
-async fn section_5_fragments_are_put_together_and_may_have_pings_in_between() {
+async fn section_5_fragments_are_joined_around_pings() {
     let two = [frame(FIRST, "frag1"), frame(LAST, "frag2")];
     let ping = frame(PING, "in between");
     let pong: (u8, &[u8]) = (PONG, b"in between");
@@ -156,7 +156,7 @@ async fn section_5_fragments_are_put_together_and_may_have_pings_in_between() {
 }
 
 #[tokio::test]
-async fn section_6_text_is_utf_8_however_it_is_cut_and_refused_as_soon_as_it_cannot_be() {
+async fn section_6_invalid_text_is_rejected_early() {
     let valid = [
         "κόσμε",
         "Hello-µ@ßöäüàá-UTF-8!!",

@@ -1,4 +1,4 @@
-//! The fan-out by its public face: what subscribers are told, as frames that tungstenite reads.
+//! The public interface of the fan-out. tungstenite reads the frames that the subscribers receive.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use websockets::fanout::{Encoded, Fanout, Frames, State, Subscriber};
 use websockets::{Options, Socket};
 
-/// Tells newcomers how many there are, and what was said last.
+/// Sends a new client the number of clients, and the last message.
 #[derive(Default)]
 struct Room {
     subscribers: usize,
@@ -46,7 +46,7 @@ fn say(room: &Fanout<Room>, text: &str) {
     });
 }
 
-/// What a client reads from, and where its pongs go.
+/// The stream that a client reads, and to which it writes its pongs.
 struct Pipe<'a>(&'a [u8]);
 
 impl Read for Pipe<'_> {
@@ -67,7 +67,7 @@ impl Write for Pipe<'_> {
 
 /// Reads frames as a client does. Panics when one is torn.
 fn decode(frames: Encoded) -> Vec<Message> {
-    // One more than there are: a torn one shows itself in what follows it.
+    // Ask for one more than there are, because a torn frame only shows in the bytes after it.
     let mut end = Frames::default();
     end.push(Message::Close(None));
     let frames = [frames.into_bytes(), end.into_encoded().into_bytes()].concat();
@@ -113,14 +113,14 @@ async fn messages_of_every_length_and_kind_arrive_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_until_the_next() {
+async fn a_message_larger_than_the_tape_arrives_whole() {
     let room = room();
     let mut user = join(&room, "1 here; ").await;
     say(&room, &"x".repeat(3 << 20));
     assert_eq!(heard(&mut user).await, [Message::text("x".repeat(3 << 20))]);
     say(&room, "short");
     assert_eq!(heard(&mut user).await, [Message::text("short")]);
-    // Who was away in the meantime finds neither of them cut in two.
+    // A subscriber that was away meanwhile receives both messages whole.
     let mut late = join(&room, "2 here; short").await;
     say(&room, &"y".repeat(2 << 20));
     say(&room, "last");
@@ -128,7 +128,7 @@ async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_
 }
 
 #[tokio::test]
-async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
+async fn a_slow_subscriber_skips_to_the_snapshot() {
     let room = room();
     let mut slow = join(&room, "1 here; ").await;
     // 131 bytes a frame: more than 1 MiB in all.
@@ -142,7 +142,7 @@ async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
 }
 
 #[tokio::test]
-async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at_once() {
+async fn a_subscriber_takes_one_batch_and_misses_nothing() {
     let room = room();
     let mut slow = join(&room, "1 here; ").await;
     for n in 0..5_000 {
@@ -160,7 +160,7 @@ async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at
 }
 
 #[tokio::test]
-async fn a_newcomer_is_in_the_first_number_it_hears_however_many_come_and_go() {
+async fn a_new_subscriber_is_in_its_first_count() {
     let room = room();
     let mut newcomer = room.subscribe();
     assert!(newcomer.recv().now_or_never().is_none(), "the round comes first");
@@ -185,7 +185,7 @@ async fn a_thousand_who_come_at_once_are_one_message_to_who_was_there() {
 }
 
 #[tokio::test]
-async fn who_comes_back_is_greeted_with_what_it_asks_for_and_misses_nothing_after_it() {
+async fn a_returning_subscriber_misses_nothing() {
     let room = room();
     say(&room, "before");
     let (mut user, greeting) = room.subscribe_with(|room, frames| frames.push(&*room.last));
@@ -227,7 +227,7 @@ async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
 }
 
 #[tokio::test]
-async fn a_watch_reports_when_the_last_who_was_there_has_been_sent_a_message() {
+async fn delivery_is_reported_after_the_last_subscriber() {
     let room = room();
     let reports = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = Arc::clone(&reports);
@@ -240,7 +240,7 @@ async fn a_watch_reports_when_the_last_who_was_there_has_been_sent_a_message() {
     say(&room, "one");
     soon("one", quick.recv()).await;
     soon("one", slow.recv()).await;
-    // To be given it is not to have sent it: that is who asks for more.
+    // A subscriber has sent a batch only when it asks for the next one.
     assert!(quick.recv().now_or_never().is_none());
     assert_eq!(reports(), 0);
     assert!(slow.recv().now_or_never().is_none());
@@ -361,7 +361,7 @@ async fn a_panic_in_change_leaves_no_message_on_the_tape() {
     assert_eq!(heard(&mut user).await, [Message::text("whole")]);
 }
 
-/// Panics where it is told to.
+/// Panics at the given step.
 #[derive(Default)]
 struct Fragile {
     in_snapshot: bool,
@@ -411,7 +411,7 @@ async fn a_panic_in_snapshot_ends_only_its_own_subscriber() {
 }
 
 #[tokio::test]
-async fn a_delivery_report_may_panic_while_a_panic_drops_the_subscriber() {
+async fn a_delivery_report_may_panic_during_a_panic() {
     let room = room();
     room.measure_delivery(|_| panic!("in the report"));
     let mut quick = join(&room, "1 here; ").await;
@@ -436,7 +436,7 @@ async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
     use testing::memory::resident_kib;
     let before = resident_kib(std::process::id());
     let rooms: Vec<_> = (0..10_000).map(|_| room()).collect();
-    // Each was used, and was told 100 KB that nobody received.
+    // Each fan-out was used, and has 100 KB that no subscriber received.
     for room in &rooms {
         drop(room.subscribe());
         for _ in 0..100 {
@@ -534,7 +534,7 @@ async fn an_update_does_not_tear_a_pong() {
     }
 }
 
-/// Has nothing to tell a new client.
+/// Has an empty snapshot.
 struct Silent;
 
 impl State for Silent {

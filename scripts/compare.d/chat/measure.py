@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares chat-server with axum's chat pattern and Socket.IO: one room, one who talks.
+"""Compares chat-server with axum's chat pattern and Socket.IO: one room, one client that sends.
 
     scripts/compare.d/chat/measure.py [--clients 1000] [--in-flight 64] [--seconds 10] [--rounds 3]
 
@@ -57,7 +57,7 @@ def main():
                     if name == "chat-server":
                         flags = ["--data", folder, "--rate", "1000000"]
                         server, url = start([chat, "127.0.0.1:0", *flags], folder)
-                        # It takes ten connections of one name.
+                        # The chat accepts ten connections of one name.
                         headers = [header(chat, folder, f"P{n}") for n in range((given.clients + slow + 9) // 10)]
                         kind, path = "chat", "/rooms/lobby"
                     elif name == "axum":
@@ -73,7 +73,7 @@ def main():
                     finally:
                         server.kill()
                         server.wait()
-    print("| who never reads | server | deliveries/s | CPU per delivery, µs | p50, ms | p99, ms | memory idle → loaded, MiB |")
+    print("| clients that never read | server | deliveries/s | CPU per delivery, µs | p50, ms | p99, ms | memory idle → loaded, MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for (slow, name), rounds in found.items():
         middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}

@@ -243,7 +243,7 @@ def test_an_invitation_outlives_a_server_that_does_not_answer(browser, chat, lin
     bob.connected(20).shows(".presence", "1 here: Bob")
 
 
-def test_a_rejected_line_waits_while_you_write_the_next(browser, chat):
+def test_a_rejected_line_waits_while_you_write(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
     long = "x" * 1001
     ada.run("""const input = document.querySelector("input");
@@ -336,7 +336,7 @@ def test_a_message_with_many_line_breaks_stays_small(browser, chat):
     assert height < 500 and focus == 0
 
 
-def test_the_answer_of_a_proxy_is_not_shown_as_text(browser, chat):
+def test_html_from_a_proxy_is_not_shown(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
     ada.run("""window.fetch = async () => new Response("<h1>Blocked</h1>", { status: 403, headers: { "content-type": "text/html" } })""")
     chat.server.kill()
@@ -345,12 +345,12 @@ def test_the_answer_of_a_proxy_is_not_shown_as_text(browser, chat):
 
 
 def answer(tab, accept):
-    """Answers the page's question, and returns it."""
+    """Answers the question of the page that was used last, and returns it."""
     question = []
 
     def is_asked():
         with suppress(NoAlertPresentException):
-            question.append(tab.at().switch_to.alert)
+            question.append(tab.driver.switch_to.alert)  # WebKit switches no window now.
         return question
 
     assert wait(is_asked), "the page asks"
@@ -389,6 +389,7 @@ def set_cookie(tab, token):
 
 
 def test_an_open_page_notices_a_new_name_when_it_reconnects(browser, chat):
+    browser.expected = "503"  # While the server shuts down.
     ada = browser.open(chat.link("Ada")).connected()
     set_cookie(ada, chat.sign(name="Mallory", room="lobby", expires=int(time.time()) + 99))
     chat.restart()

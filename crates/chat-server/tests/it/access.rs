@@ -42,7 +42,7 @@ async fn a_wrong_path_is_404_before_the_101_with_or_without_a_pass() {
 }
 
 #[tokio::test]
-async fn no_pass_and_one_that_is_expired_forged_or_of_another_key_are_401() {
+async fn a_missing_or_invalid_pass_is_rejected_with_401() {
     let chat = Chat::start(OPEN).await;
     assert_eq!(chat.connect("/rooms/lobby", &[]).await.err(), Some(401));
     let good = chat.token("lobby", "Ada");
@@ -114,7 +114,7 @@ async fn a_pass_that_expires_ends_the_conversation() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_said_is_written_where_nobody_else_can_read_it_also_in_a_folder_that_was_there() {
+async fn messages_are_stored_in_a_private_folder() {
     use std::os::unix::fs::MetadataExt;
     let folder = crate::folder();
     std::fs::create_dir(&folder).unwrap();
@@ -131,27 +131,45 @@ async fn what_is_said_is_written_where_nobody_else_can_read_it_also_in_a_folder_
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_key_is_made_for_its_owner_alone_and_refused_when_others_can_read_it() {
-    use std::fs::{Permissions, set_permissions};
+async fn files_that_everyone_can_read_are_rejected() {
+    use std::fs::{Permissions, metadata, set_permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let mut chat = Chat::start(OPEN).await;
-    let key = chat.folder.join("key");
-    let facts = std::fs::metadata(&key).unwrap();
-    assert_eq!((facts.mode() & 0o777, facts.len()), (0o600, 32));
+    let data = chat.folder.to_str().unwrap().to_owned();
+    // The WAL file stays when the server is killed.
+    crate::post(&mut chat.join("lobby", "Ada").await, 1, 1).await;
+    chat.server.kill().await;
+    let key = metadata(chat.folder.join("key")).unwrap();
+    assert_eq!((key.mode() & 0o777, key.len()), (0o600, 32));
+    for file in ["key", "chat.db", "chat.db-wal"] {
+        let path = chat.folder.join(file);
+        set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let out = run(EXE, &["localhost:0", "--data", &data], "").await;
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{file}: {error}");
+        assert!(error.contains(&format!("/{file} (0644); run chmod 600 ")), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    // Kubernetes sets this mode, so it is only a warning.
+    for file in ["key", "chat.db", "chat.db-wal"] {
+        set_permissions(chat.folder.join(file), Permissions::from_mode(0o660)).unwrap();
+    }
+    chat.kill_and_restart().await;
+    for file in ["key", "chat.db", "chat.db-wal"] {
+        chat.server.logged(&format!("/{file} (0660); run chmod 600 ")).await;
+    }
     chat.server.kill().await;
     // With an empty key, which a full disk may leave, anyone could sign.
-    for (content, mode, remedy) in [(&[1; 32][..], 0o644, "chmod 600 "), (&[], 0o600, "remove ")] {
-        std::fs::write(&key, content).unwrap();
-        set_permissions(&key, Permissions::from_mode(mode)).unwrap();
-        let out = run(EXE, &["localhost:0", "--data", chat.folder.to_str().unwrap()], "").await;
-        assert_eq!(out.status.code(), Some(1));
-        let sentence = String::from_utf8(out.stderr).unwrap();
-        assert!(sentence.contains(remedy) && sentence.lines().count() == 1, "{sentence}");
-    }
+    std::fs::write(chat.folder.join("key"), []).unwrap();
+    let out = run(EXE, &["localhost:0", "--data", &data], "").await;
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{error}");
+    assert!(error.contains("; remove "), "{error}");
 }
 
 #[tokio::test]
-async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
+async fn the_101st_room_is_rejected_until_another_is_empty() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut peers = Vec::new();
     for n in 0..100 {

@@ -13,8 +13,8 @@ use x509_parser::time::ASN1Time;
 
 /// The keys and the certificates in `pem`. There is at least one certificate, and all can be
 /// parsed. A byte order mark, CRLF, text between the blocks and blocks of other kinds are allowed.
-pub(crate) fn read(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
-    let (keys, mut others) = read_keys(pem, remedy)?;
+pub(crate) fn read(pem: &Path, hint: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
+    let (keys, mut others) = read_keys(pem, hint)?;
     others.retain(|block| block.tag() == "CERTIFICATE");
     if others.is_empty() {
         return Err(format!("{} has no certificate; {}", pem.display(), another(pem)));
@@ -23,10 +23,10 @@ pub(crate) fn read(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), Str
 }
 
 /// The keys in `pem`, and the other blocks. All certificates among them can be parsed.
-pub(crate) fn read_keys(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
+pub(crate) fn read_keys(pem: &Path, hint: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
     let file = pem.display();
     let text = fs::read(pem).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no {file}; {remedy}"),
+        io::ErrorKind::NotFound => format!("there is no {file}; {hint}"),
         _ => format!("cannot read {file} ({error}); check its path and its permissions"),
     })?;
     let blocks = pem::parse_many(&text).unwrap_or_default();

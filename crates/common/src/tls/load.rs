@@ -16,7 +16,7 @@ use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 
 use super::certificate;
-use crate::Result;
+use crate::{Result, check_private};
 
 /// The certificate authorities that a client trusts. It is one or the other, because a client that
 /// also trusted the system's authorities could be connected to another server with a valid
@@ -32,8 +32,9 @@ pub enum Trust {
 /// How often the files of a certificate are read again.
 const RENEWAL_CHECK: Duration = Duration::from_secs(5);
 
-/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has an
-/// acceptor for the new certificate. If that cannot be used, the old one stays, and the log says why.
+/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has
+/// an acceptor for the new certificate. If that cannot be used, the old one stays, and the log has
+/// the reason.
 ///
 /// # Errors
 ///
@@ -86,7 +87,7 @@ pub fn renewed_acceptor(
 }
 
 /// Loads a server's certificate and its chain from the file `pem`, and its key from the file `key`,
-/// or from `pem`, too. The minimum is TLS 1.2. Logs a warning if other users can read the key.
+/// or from `pem`, too. The minimum is TLS 1.2. Logs a warning if a group can read the key.
 ///
 /// `host` is the name or address that clients use, with or without brackets. A wildcard such as
 /// `0.0.0.0` is not checked.
@@ -95,15 +96,15 @@ pub fn renewed_acceptor(
 ///
 /// One sentence with the file, the fault and the fix, if the file is missing, unreadable or
 /// damaged, has no certificate, no key, several keys or a key that is not unencrypted PKCS#8, if
-/// the key is not that of the certificate, or if the certificate has expired, is not valid yet or
-/// is not for `host`.
+/// the key is not that of the certificate, if the certificate has expired, is not valid yet or
+/// is not for `host`, or if every user of this machine can read the key.
 pub fn acceptor(
     pem: &Path,
     key: Option<&Path>,
     host: &str,
 ) -> Result<tokio_native_tls::TlsAcceptor> {
-    let remedy = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
-    let identity = identity(pem, key, host, &remedy)?;
+    let hint = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
+    let identity = identity(pem, key, host, &hint)?;
     let acceptor =
         TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
     Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
@@ -120,8 +121,8 @@ pub fn client_identity(pem: &Path, key: Option<&Path>) -> Result<Identity> {
     identity(pem, key, "", "pass an existing file with --cert")
 }
 
-fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<Identity> {
-    let (mut keys, mut chain) = certificate::read(pem, remedy)?;
+fn identity(pem: &Path, key: Option<&Path>, host: &str, hint: &str) -> Result<Identity> {
+    let (mut keys, mut chain) = certificate::read(pem, hint)?;
     let key_file = key.unwrap_or(pem);
     if key.is_some() {
         (keys, _) = certificate::read_keys(key_file, "pass an existing file with --key")?;
@@ -130,19 +131,18 @@ fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<
     // The blocks may have any order, so the key shows which certificate is the server's own. In TLS
     // it must be the first.
     let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
-        let remedy = match key_file == pem {
+        let hint = match key_file == pem {
             true => "put a key and its certificate into one file".to_owned(),
             false => format!("pass the certificate of this key with --cert, not {}", pem.display()),
         };
         let key_file = key_file.display();
-        return Err(
-            format!("the key in {key_file} is not that of its certificate; {remedy}").into()
-        );
+        return Err(format!("the key in {key_file} is not that of its certificate; {hint}").into());
     };
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
     chain.insert(0, own);
-    warn_if_others_can_read(key_file);
+    // Anyone who reads the key can pose as this server.
+    check_private(key_file)?;
 
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
@@ -178,20 +178,6 @@ fn unusable(pem: &Path, error: &native_tls::Error) -> String {
     format!("the TLS library cannot use {file} ({error}); an RSA key of 2048 bits works everywhere")
 }
 
-/// A user that can read the key can pose as this server.
-fn warn_if_others_can_read(pem: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(pem) {
-        use std::os::unix::fs::PermissionsExt;
-        let (file, mode) = (pem.display(), metadata.permissions().mode() & 0o777);
-        if mode & 0o077 != 0 {
-            tracing::warn!("others can read the key in {file} ({mode:04o}); run chmod 600 {file}");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = pem;
-}
-
 /// The TLS settings of a client for `wss://`: TLS 1.2 at least, and a server with a valid
 /// certificate for its host, issued by an authority that `trust` names.
 ///
@@ -213,12 +199,12 @@ pub fn connector_builder(trust: Trust) -> Result<TlsConnectorBuilder> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
         builder.disable_built_in_roots(true);
-        let remedy = match pem == super::default_path() {
+        let hint = match pem == super::default_path() {
             true => "start wss-server once, which makes it, or run scripts/make-cert",
             false => "pass an existing file with --ca, or leave it out",
         };
         // A key in the file is ignored, because the client does not need it.
-        let (_, certificates) = certificate::read(&pem, remedy)?;
+        let (_, certificates) = certificate::read(&pem, hint)?;
         for block in certificates {
             let certificate = Certificate::from_der(block.contents());
             builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);

@@ -1,6 +1,6 @@
 //! TLS certificates: feature `tls` loads them, feature `make-cert` makes one for localhost.
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
 //! | `load` | the TLS settings of a server and of a client |
 //! | `certificate` | reads and checks a PEM file |

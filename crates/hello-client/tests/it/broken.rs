@@ -1,4 +1,5 @@
-//! A server that breaks the rules, or breaks off: a sentence for the person, a code for the server.
+//! A server that violates the protocol, or disconnects: the user gets one line, the server gets a
+//! close code.
 
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
@@ -6,7 +7,8 @@ use tungstenite::Message;
 
 use crate::{converse, failed};
 
-/// What the server hears when it answers the name with these bytes, and what the person reads.
+/// Answers the name with these bytes. Returns the close code that the server receives, and checks
+/// the error message.
 async fn answered_with(bytes: &[u8], says: &str) -> Option<u16> {
     let (output, heard) = converse("Ada\n", async |mut socket| {
         socket.next().await.unwrap().unwrap();
@@ -25,12 +27,12 @@ async fn answered_with(bytes: &[u8], says: &str) -> Option<u16> {
 async fn a_broken_rule_is_told_to_both_sides() {
     for (bytes, code, says) in [
         (&b"\x81\x02\xc3\x28"[..], 1007, "sent text that is not UTF-8"),
-        (&b"\x83\x00"[..], 1002, "broke the rules of WebSockets"),
-        (&b"\xc1\x00"[..], 1002, "broke the rules of WebSockets"),
+        (&b"\x83\x00"[..], 1002, "violated the WebSocket protocol"),
+        (&b"\xc1\x00"[..], 1002, "violated the WebSocket protocol"),
         (
             &b"\x82\x7f\x00\x00\x00\x00\x01\x00\x00\x00"[..],
             1009,
-            "a message of 16777216 bytes, and 1048576 is",
+            "a message of 16777216 bytes, but the limit is 1048576",
         ),
     ] {
         assert_eq!(answered_with(bytes, says).await, Some(code), "{says}");
@@ -46,7 +48,7 @@ async fn an_end_without_a_close_is_one_sentence() {
     .await;
     failed(
         &output,
-        &format!("{url} ended the connection without closing it; is it still running?"),
+        &format!("{url} closed the connection without a close frame; is it still running?"),
     );
 }
 
@@ -54,7 +56,7 @@ async fn an_end_without_a_close_is_one_sentence() {
 async fn a_name_in_invalid_utf8_closes_with_1000() {
     let (output, heard) =
         crate::converse_bytes(b"Jos\xe9\n", async |mut socket| socket.next().await).await;
-    failed(&output, "the input is not UTF-8, which text must be; convert it");
+    failed(&output, "the input is not valid UTF-8; convert it");
     assert!(
         matches!(heard, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000)
     );

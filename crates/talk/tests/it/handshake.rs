@@ -84,7 +84,7 @@ async fn a_flag_that_makes_no_sense_is_refused() {
     }
     let output = testing::run(EXE, &["http://localhost:1", "--reconnect"], "").await;
     let (status, _, says) = ended(&output);
-    assert!(says.contains("is not a WebSocket's URL"), "{says}");
+    assert!(says.contains("is not a WebSocket URL"), "{says}");
     assert_eq!(status, Some(1));
 }
 

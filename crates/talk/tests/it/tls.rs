@@ -62,7 +62,7 @@ mod with_tls {
 
         let output = testing::run(EXE, &[&url], "").await;
         let (status, stdout, says) = ended(&output);
-        assert!(says.contains("is not one this client trusts; name the file"), "{says}");
+        assert!(says.contains("is not trusted by this client; pass its file"), "{says}");
         assert_eq!((status, stdout), (Some(1), ""));
 
         let output = testing::run(EXE, &[&url, "--insecure", "--wait", "0.2"], "").await;

@@ -1,4 +1,4 @@
-//! A whole conversation of a client, from the first packet to the last.
+//! A whole conversation of a client, from connecting to closing.
 
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -13,7 +13,7 @@ use crate::{CloseWith, Result, Socket};
 ///
 /// # Errors
 ///
-/// One sentence that says what is wrong with it.
+/// One sentence with the fault.
 pub fn check_url(url: &str) -> Result<()> {
     Target::parse(url).map(|_| ())
 }
@@ -24,7 +24,7 @@ pub fn check_url(url: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// The conversation's error, or one sentence that says what to do.
+/// The conversation's error, or one sentence with the failure and a fix.
 pub async fn connect(
     url: &str,
     conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
@@ -36,16 +36,16 @@ pub async fn connect(
 ///
 /// # Errors
 ///
-/// The conversation's error, or one sentence that says what to do.
+/// The conversation's error, or one sentence with the failure and a fix.
 #[cfg(feature = "tls")]
 pub async fn connect_tls(
     url: &str,
     connector: tokio_native_tls::TlsConnector,
     conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
 ) -> Result<()> {
-    // With ws:// nothing would be encrypted.
+    // A ws:// URL would not be encrypted.
     if !Target::parse(url)?.secure() {
-        return Err("this client always encrypts; use hello-client for a ws:// URL".into());
+        return Err("this client always uses TLS; use hello-client for a ws:// URL".into());
     }
     let options = Connect { tls: Some(connector), ..Connect::default() };
     run(options, url, conversation).await
@@ -67,8 +67,8 @@ async fn run(
 ///
 /// # Errors
 ///
-/// The conversation's error. If that is a lost connection, but the server's close frame had arrived,
-/// the error says how the server closed.
+/// The conversation's error. If that is a lost connection, but the server's close frame had
+/// arrived, the error has the code and the reason of the close frame.
 pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result<()> {
     let normal = || close_frame(CloseCode::Normal, "");
     let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {

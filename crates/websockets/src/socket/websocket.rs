@@ -24,8 +24,9 @@ use super::outgoing::Outgoing;
 use super::stream::Stream;
 use crate::deflate::Deflate;
 
-/// How much is read at once, in bytes.
-const READ: usize = 64 << 10;
+/// How much is read at once, in bytes. tokio lets a task read 128 times before others run, which is
+/// 4 MiB, or about a millisecond.
+const READ: usize = 32 << 10;
 
 /// How much follows our close frame at most, in bytes.
 const MAX_READ_AFTER_CLOSE: usize = 16 << 20;
@@ -82,7 +83,7 @@ impl WebSocket {
         self.read_limit = Some(MAX_READ_AFTER_CLOSE);
     }
 
-    /// The next message, control frames included; `None` after the closing handshake and after an
+    /// The next message, control frames included. `None` after the closing handshake and after an
     /// error. Prepares replies to control frames, which the next flush writes.
     pub(super) fn poll_next(
         &mut self,
@@ -122,7 +123,7 @@ impl WebSocket {
         }
     }
 
-    /// Reads once. `unread` is the beginning of what is read.
+    /// Reads once. `unread` is the beginning of the data.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -226,7 +227,7 @@ impl WebSocket {
     }
 }
 
-/// tungstenite keeps what cannot be written yet.
+/// tungstenite keeps the bytes that cannot be written yet.
 fn or_later(written: Result<(), Error>) -> Result<(), Error> {
     match written {
         Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -234,7 +235,7 @@ fn or_later(written: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-/// What tungstenite has instead of a stream: a control frame from the peer, and the way back.
+/// The stream that tungstenite uses: it reads a control frame of the peer, and writes the reply.
 struct ControlFrames<'a> {
     frame: &'a [u8],
     outgoing: &'a mut Outgoing,
