@@ -49,7 +49,7 @@ impl Frames {
 
     /// Ends the collection.
     pub fn into_encoded(self) -> Encoded {
-        Encoded { plain: Vec::from(self.bytes).into(), compressed: Bytes::new() }
+        Encoded { plain: Vec::from(self.bytes).into(), compressed: None }
     }
 
     /// The same messages, each compressed if that makes it shorter. `plain` are whole frames.
@@ -126,8 +126,8 @@ impl Frames {
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
     pub(super) plain: Bytes,
-    /// Empty if the frames were not compressed yet.
-    pub(super) compressed: Bytes,
+    /// The same frames compressed, if the fan-out has done that.
+    pub(super) compressed: Option<Bytes>,
 }
 
 impl Encoded {
@@ -153,8 +153,8 @@ impl Encoded {
         if !deflate.takes_shared() {
             return self.plain;
         }
-        if !self.compressed.is_empty() {
-            return self.compressed;
+        if let Some(compressed) = self.compressed {
+            return compressed;
         }
         Vec::from(Frames::compressed(&self.plain, deflate.window_bits).bytes).into()
     }

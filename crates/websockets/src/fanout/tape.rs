@@ -153,7 +153,7 @@ impl Tape {
             let first = messages.start.checked_sub(older)?;
             Some(compressed.frames.copy(first..messages.end - older))
         });
-        Encoded { plain: self.frames.copy(messages), compressed: compressed.unwrap_or_default() }
+        Encoded { plain: self.frames.copy(messages), compressed }
     }
 
     /// The messages after `cursor`, as many as a subscriber takes at once but at least one if there

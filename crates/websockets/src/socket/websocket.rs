@@ -34,10 +34,10 @@ const READ_WHILE_BLOCKED: usize = 4 << 10;
 
 /// How much work a connection does before others have their turn, in bytes that it has received or
 /// inflated. It takes about 0.1 ms, and up to 10 ms if the data is hostile.
-const WORK_PER_TURN: usize = 256 << 10;
+const WORK_PER_TURN: u32 = 256 << 10;
 
 /// The work that even an empty frame makes.
-const WORK_PER_FRAME: usize = 64;
+const WORK_PER_FRAME: u32 = 64;
 
 /// How much follows our close frame at most, in bytes.
 const MAX_READ_AFTER_CLOSE: usize = 16 << 20;
@@ -61,7 +61,7 @@ pub(super) struct WebSocket {
     /// Bytes that were read, but not received.
     unread: BytesMut,
     /// The work since the last turn of others.
-    work: usize,
+    work: u32,
     /// It is the turn of others, so there may be more to read.
     pub(super) is_yielding: bool,
     /// How much more may be read, if there is a bound.
@@ -188,7 +188,8 @@ impl WebSocket {
             Err(error) => Some(Err(error)),
         };
         let inflated = message.as_ref().and_then(|message| message.as_ref().ok()).map(Message::len);
-        self.work += WORK_PER_FRAME + inflated.unwrap_or_default().max(before - bytes.len());
+        let size = inflated.unwrap_or_default().max(before - bytes.len());
+        self.work += WORK_PER_FRAME + u32::try_from(size).unwrap_or(WORK_PER_TURN);
         (message, bytes.len())
     }
 
