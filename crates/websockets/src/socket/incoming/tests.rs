@@ -67,6 +67,7 @@ fn receive_with(
         }
         loop {
             match socket.poll_next(&mut cx) {
+                Poll::Pending if socket.is_yielding => {}
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(message))) => {
                     assert!(!is_closed, "{message} after a close frame");
