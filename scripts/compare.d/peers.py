@@ -21,7 +21,7 @@ class Peer:
 
 
 def run(*command, **options):
-    """Runs a command and returns what it says; its complaint is part of the exception."""
+    """Runs a command and returns its output. An exception contains its error messages."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip() or done.stdout.strip()).splitlines()[-1])

@@ -1,4 +1,4 @@
-"""What was measured, as a Markdown table and an SVG chart."""
+"""Writes the results as a Markdown table and an SVG chart."""
 
 import datetime
 import os
@@ -72,7 +72,7 @@ COLUMNS = [
 
 
 def table(runs):
-    """Rows for those who have figures, the best first."""
+    """Rows for the servers with results, the best first."""
     key = COLUMNS[0][1]
     rows = [(name, reports) for name, reports in runs.items() if reports]
     rows.sort(key=lambda row: Figure(row[1], key).median or 0)

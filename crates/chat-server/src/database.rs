@@ -3,14 +3,12 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use file_id::{FileId, get_file_id};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tempfile::NamedTempFile;
 use websockets::Result;
-
-use crate::store::now_ms;
 
 /// The time that a new server waits for the old one to end. A server stops in less time than this.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,7 +144,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<()> {
     Ok(copy().map_err(message)?)
 }
 
-/// What to do if the database cannot be opened.
+/// The fix for a database that cannot be opened.
 fn hint(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy) => "stop the other program that writes to it",
@@ -156,4 +154,9 @@ fn hint(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DiskFull) => "free some space",
         _ => "let this user write the file and its folder, or pass another --data",
     }
+}
+
+/// The time in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as i64
 }

@@ -7,7 +7,10 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod database;
+mod invitation;
+mod login;
 mod metrics;
+mod name;
 mod protocol;
 mod room;
 mod store;
@@ -18,105 +21,38 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
+use common::check_private;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use scopeguard::defer;
 use tokio::{select, sync::Mutex, task::block_in_place, time::sleep};
 use websockets::fanout::Fanout;
-use websockets::tungstenite::http::{self, HeaderValue, StatusCode, header};
-use websockets::{CloseCode, CloseWith, Flags, Message, Request, Response, Result, Server, Socket};
-use websockets::{flags, html, log, print_line, report, respond, with};
+use websockets::{CloseCode, CloseWith, Flags, Message, Request, Result, Server, Socket};
+use websockets::{flags, log, print_line, report, with};
 
+use crate::database::now_ms;
+use crate::invitation::Invitations;
+use crate::login::{Joining, Login, PAGE};
 use crate::metrics::{CONNECTIONS, count_close, count_rejection};
+use crate::name::{is_room, nickname};
 use crate::protocol::{ClientMessage, Event, Refusal};
 use crate::room::Room;
-use crate::store::{Store, now_ms};
-use crate::token::{Key, Token};
-
-const PAGE: &str = include_str!("../../../web/chat.html");
-
-/// The limit for the name of a user or a room, in characters.
-const MAX_NAME_CHARS: usize = 32;
-
-/// The time until a token expires: one day.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+use crate::store::Store;
+use crate::token::{Key, PASS_LIFETIME, Token};
 
 /// The number of messages that the server rejects before it closes the connection.
 const MAX_REFUSALS: usize = 20;
 
 struct Chat {
-    key: Key,
     store: Mutex<Store>,
     /// Counts by name, so all connections of one user share one limit.
     limiter: DefaultKeyedRateLimiter<String>,
 }
 
-/// What a request asks for: to join the room of the token, and to receive the messages after the
-/// number `since`.
-#[derive(Clone)]
-struct Joining {
-    token: Token,
-    since: Option<i64>,
-}
-
-/// Checks each request before the server answers it. Everyone may load the page, but joining a room
-/// needs a token for it. The handler finds the token in the request's extensions.
-async fn process_request(request: &mut Request, chat: Arc<Chat>) -> Option<Response> {
-    let is_websocket = request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
-    let Some(room) = request.uri().path().strip_prefix("/rooms/").filter(|room| is_room(room))
-    else {
-        return is_websocket.then(|| respond(StatusCode::NOT_FOUND, "Rooms are at /rooms/NAME."));
-    };
-    // The page sends one of these two values. Any other value belongs to the login of a proxy.
-    let is_ours =
-        |value: &HeaderValue| value == "cookie" || value.as_bytes().starts_with(b"Bearer ");
-    if !is_websocket && !request.headers().get(header::AUTHORIZATION).is_some_and(is_ours) {
-        return Some(html(PAGE));
-    }
-    match chat.key.verify(request) {
-        None => {
-            Some(respond(StatusCode::UNAUTHORIZED, "You need a valid invitation for this room."))
-        }
-        Some(token) if token.room != room => {
-            Some(respond(StatusCode::FORBIDDEN, "This invitation is for another room."))
-        }
-        Some(token) if is_websocket => {
-            let since = request.query("since").map(|since| since.parse::<i64>()).transpose();
-            let Ok(since) = since else {
-                let text = "since must be the number of a message, for example ?since=7.";
-                return Some(respond(StatusCode::BAD_REQUEST, text));
-            };
-            request.extensions_mut().insert(Joining { token, since });
-            None
-        }
-        // The page sends the token of the link in a header, and receives it back as a cookie. A
-        // page of another site cannot send this header.
-        Some(token) => {
-            let cookie = token.cookie(request);
-            let response = http::Response::builder().header(header::SET_COOKIE, cookie);
-            response.body("The token is valid.\n".into()).ok()
-        }
-    }
-}
-
-/// Counts the requests that are rejected.
-async fn count_rejected(request: &mut Request, chat: Arc<Chat>) -> Option<Response> {
-    let response = process_request(request, chat).await?;
-    if response.status().is_client_error() {
-        count_rejection(response.status().as_str());
-    }
-    Some(response)
-}
-
-fn is_room(name: &str) -> bool {
-    (1..=MAX_NAME_CHARS).contains(&name.len())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
 async fn handle(socket: &mut Socket, mut request: Request, chat: Arc<Chat>) -> Result<()> {
-    let joining = request.extensions_mut().remove().ok_or("a request without a token")?;
+    let joining = request.extensions_mut().remove().ok_or("a request without a pass")?;
     let Joining { token, since } = joining;
     drop(request);
     // Joining reads from the disk while other clients wait for the lock, so it has a limit.
@@ -156,7 +92,7 @@ async fn handle(socket: &mut Socket, mut request: Request, chat: Arc<Chat>) -> R
         select! {
             biased;
             () = &mut expiry => {
-                let reason = "your invitation has expired; ask for another one";
+                let reason = "your pass expires; renew it, or ask for another invitation";
                 return Err(CloseWith::new(CloseCode::Policy, reason).into());
             }
             message = subscriber.next(socket) => {
@@ -239,43 +175,50 @@ struct ChatFlags {
     #[arg(long, value_name = "FILE")]
     backup: Option<PathBuf>,
 
-    /// Print a link that lets NAME join a room for one day, then exit
+    /// Print a link that gives NAME in a room, then exit; it works once, within an hour
     #[arg(long, value_name = "NAME")]
     invite: Option<String>,
 
-    /// Room that the link is for
+    /// Print a token that gives NAME in a room to a script, as talk --token, then exit; it works for
+    /// a week
+    #[arg(long, value_name = "NAME", conflicts_with = "invite")]
+    token: Option<String>,
+
+    /// Room that the link or the token is for
     #[arg(long, value_name = "ROOM", default_value = "lobby")]
     room: String,
 }
 
-/// The link that lets `name` join a room. A browser never sends the part after `#`, so no server,
-/// proxy or log receives the token.
-fn invite(ChatFlags { flags, room, .. }: ChatFlags, key: &Key, name: String) -> Result<String> {
-    let is_name =
-        (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control);
-    if !is_name || !is_room(&room) {
-        let rule = "1 to 32 characters without control characters, in a room only a-z, 0-9 and -";
-        return Err(format!("invalid --invite or --room; use {rule}").into());
+/// What `--invite` or `--token` prints.
+fn invite(flags: &ChatFlags, name: &str) -> Result<String> {
+    let (room, name) = (flags.room.clone(), nickname(name)?);
+    if !is_room(&room) {
+        return Err("invalid --room; use 1 to 32 of a-z, 0-9 and -".into());
     }
-    let origin = flags.allow_origin.into_iter().next();
-    let origin = origin.unwrap_or_else(|| format!("http://{}", flags.address));
-    let link = format!("{origin}/rooms/{room}#");
-    let expires = (UNIX_EPOCH.elapsed()? + TOKEN_LIFETIME).as_secs();
-    Ok(link + &key.sign(&Token { room, name, expires })?)
+    let key = Key::load(&flags.data)?;
+    match flags.token {
+        Some(_) => key.sign(&Token::pass(room, name, PASS_LIFETIME)),
+        None => invitation::link(&flags.flags, &key, room, name),
+    }
 }
 
 async fn run() -> Result<()> {
-    let mut flags: ChatFlags = flags::parse_with_default_address("localhost:7890");
+    let flags: ChatFlags = flags::parse_with_default_address("localhost:7890");
     // Other users of this machine must not read the messages or the key.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if let Some(to) = &flags.backup {
         return database::backup(&flags.data, to);
     }
-    let key = Key::load(&flags.data)?;
-    if let Some(name) = flags.invite.take() {
-        print_line(&invite(flags, &key, name)?);
+    if let Some(name) = flags.invite.as_ref().or(flags.token.as_ref()) {
+        print_line(&invite(&flags, name)?);
         return Ok(());
+    }
+    Key::create(&flags.data)?;
+    let key = Key::load(&flags.data)?;
+    // SQLite gives its other files the mode of the database.
+    for file in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.db-journal"] {
+        check_private(&flags.data.join(file))?;
     }
     // This waits until an older server on the same folder has ended, so it comes before the rest.
     let store = Store::open(&flags.data)?;
@@ -284,12 +227,13 @@ async fn run() -> Result<()> {
         metrics::listen(address).await?;
     }
     let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(flags.rate));
-    let chat = Arc::new(Chat { key, store: Mutex::new(store), limiter });
+    let chat = Arc::new(Chat { store: Mutex::new(store), limiter });
     tokio::spawn(tick(chat.clone()));
+    let login = Arc::new(Login { key, invitations: Invitations::new(&flags.data) });
     Server::new(flags.flags)
         .page(PAGE)
         .own_origin_only()
-        .process_request(with(chat.clone(), count_rejected))
+        .process_request(with(login, login::process_request))
         .ready(move || failure.borrow().clone().map_or(Ok(()), Err))
         .on_close(count_close)
         .serve_with(chat, handle)

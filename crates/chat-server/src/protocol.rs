@@ -1,12 +1,15 @@
-//! What the server and its clients send to each other, in JSON.
+//! The messages between the server and its clients, in JSON.
 
 use serde::{Deserialize, Serialize};
 use websockets::Message;
 
+use crate::name::is_blank;
+
 /// The limits of a message: its id in bytes, its text in characters.
 const MAX_ID_BYTES: usize = 32;
 const MAX_TEXT_CHARS: usize = 1000;
-const BAD_MESSAGE: &str = r#"invalid message; send {"id":"1","text":"Hi"}, id 1-32 bytes, text 1-1000 characters, or {"before":1}"#;
+const BAD_MESSAGE: &str =
+    r#"invalid input; send {"id":"1","text":"Hi"} (1-32 bytes, 1-1000 characters) or {"before":1}"#;
 
 /// A stored message.
 #[derive(Serialize)]
@@ -83,7 +86,7 @@ impl From<Event<'_>> for Message {
     }
 }
 
-/// What a client sends.
+/// A message from a client.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
 pub enum ClientMessage {
@@ -108,8 +111,7 @@ impl ClientMessage {
         let is_within_limits = |message: &Self| match message {
             Self::Older { .. } => true,
             Self::Post { id, text } => {
-                let is_blank = text.trim().is_empty();
-                let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank;
+                let is_text = text.chars().count() <= MAX_TEXT_CHARS && !is_blank(text);
                 (1..=MAX_ID_BYTES).contains(&id.len()) && is_text
             }
         };
@@ -142,7 +144,7 @@ mod tests {
         let message: Value = serde_json::from_slice(json).ok()?;
         let field = |name| message.as_object()?.get(name)?.as_str().map(str::to_owned);
         let (id, text) = (field("id")?, field("text")?);
-        let is_text = (1..=1000).contains(&text.chars().count()) && !text.trim().is_empty();
+        let is_text = (1..=1000).contains(&text.chars().count()) && !is_blank(&text);
         ((1..=32).contains(&id.len()) && is_text).then_some((id, text))
     }
 

@@ -5,14 +5,14 @@
 //! The fan-out has another lock, so a client that only listens never waits for the disk.
 
 use std::path::Path;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Row, params};
 use tokio::sync::watch;
 use websockets::fanout::Fanout;
 use websockets::{Message, Result};
 
-use crate::database::Database;
+use crate::database::{Database, now_ms};
 use crate::metrics::{DATABASE_ERRORS, MESSAGES};
 use crate::protocol::{Event, Refusal, Stored};
 use crate::room::{RECENT_MESSAGES, Room, Rooms};
@@ -217,11 +217,6 @@ impl Store {
 fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     let (number, _room, name, id, text, time): (_, String, _, _, _, _) = row.try_into()?;
     Ok(Stored { number, time, name, id, text })
-}
-
-/// The time in milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as i64
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! A token allows its owner to join one room under one name, until it expires. The server signs
-//! each token, so it needs no table of users: only this server can make a signature that it
-//! accepts.
+//! A token gives its owner a name in one room, until it expires. The server signs each token, so it
+//! needs no table of users: only this server can make a signature that it accepts.
+//!
+//! There are two kinds. A *pass* lets its owner join the room. An *invitation* can only be exchanged
+//! for a pass, and only once.
 
 use std::fs;
 use std::io::Write;
@@ -8,12 +10,15 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use common::check_private;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tempfile::NamedTempFile;
-use websockets::tungstenite::http::{HeaderValue, header};
-use websockets::{Request, Result};
+use websockets::Result;
+
+/// The time until a pass expires: one week. A browser's pass is renewed whenever it is used.
+pub const PASS_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The content of a token. It is signed, not encrypted: its owner can read it, but cannot change
 /// it.
@@ -23,33 +28,22 @@ pub struct Token {
     pub name: String,
     /// In seconds since 1970.
     pub expires: u64,
+    /// Only an invitation has an id. The server stores it when the invitation is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Token {
+    /// Makes a pass that expires after `lifetime`.
+    pub fn pass(room: String, name: String, lifetime: Duration) -> Self {
+        let expires = UNIX_EPOCH.elapsed().unwrap_or_default() + lifetime;
+        Self { room, name, expires: expires.as_secs(), id: None }
+    }
+
     /// The time until the token expires; zero if it has expired.
     pub fn remaining(&self) -> Duration {
         Duration::from_secs(self.expires).saturating_sub(UNIX_EPOCH.elapsed().unwrap_or_default())
     }
-
-    /// A cookie that stores the token of `request` in the browser. No script can read it, no other
-    /// site's page can make the browser send it, and it is valid for this room only.
-    pub fn cookie(&self, request: &Request) -> String {
-        let (token, path) = (encoded_token(request).unwrap_or_default(), request.uri().path());
-        let max_age = self.remaining().as_secs();
-        // This server never uses TLS itself, so only a proxy knows whether the browser used https.
-        let https = request.headers().get("X-Forwarded-Proto").is_some_and(|by| by == "https");
-        let secure = if https { "; Secure" } else { "" };
-        format!("chat={token}; Path={path}; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
-    }
-}
-
-/// The token of a request, still encoded: from `Authorization: Bearer TOKEN`, or from the cookie.
-fn encoded_token(request: &Request) -> Option<&str> {
-    // These are bytes, because the cookie of another program may not be valid text.
-    let header = |name| request.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
-    let mut cookies = header(header::COOKIE).split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    let bearer = header(header::AUTHORIZATION).strip_prefix(b"Bearer ");
-    str::from_utf8(bearer.or_else(|| cookies.find_map(|pair| pair.strip_prefix(b"chat=")))?).ok()
 }
 
 /// The key that signs the tokens. Anyone with this key could use any name, so it never leaves this
@@ -57,12 +51,12 @@ fn encoded_token(request: &Request) -> Option<&str> {
 pub struct Key(Hmac<Sha256>);
 
 impl Key {
-    /// Reads the key from a folder. Creates the folder and the key if they do not exist.
+    /// Creates the folder and the key in it, if they do not exist.
     ///
     /// # Errors
     ///
-    /// An error message if the key cannot be read, or if other users of this machine can read it.
-    pub fn load(folder: &Path) -> Result<Self> {
+    /// An error message if the key cannot be written.
+    pub fn create(folder: &Path) -> Result<()> {
         let cannot_write = |error| {
             format!("cannot use the folder {}: {error}; pass another --data", folder.display())
         };
@@ -77,17 +71,36 @@ impl Key {
             // into place, and only if there is no key yet.
             _ = new.persist_noclobber(&path);
         }
+        Ok(())
+    }
+
+    /// Reads the key from a folder.
+    ///
+    /// # Errors
+    ///
+    /// An error message if there is no key, if it cannot be read, or if every user of this
+    /// machine can read it.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join("key");
         let key = fs::read(&path).map_err(|error| {
-            format!("cannot read {}: {error}; run the server as its owner", path.display())
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "start the server first, or pass its --data",
+                _ => "run this program as the owner of the file",
+            };
+            format!("cannot read {}: {error}; {hint}", path.display())
         })?;
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path)?) & 0o077 != 0 {
-            return Err(format!("others can read the key; run chmod 600 {}", path.display()).into());
-        }
+        check_private(&path)?;
         if key.len() < 32 {
             return Err(format!("the key is too short; remove {}", path.display()).into());
         }
         Ok(Self(Hmac::new_from_slice(&key)?))
+    }
+
+    /// The name of the cookie for the passes that this key signs. Cookies ignore ports, so two chats
+    /// on one host would overwrite a cookie of the same name.
+    pub fn cookie_name(&self) -> String {
+        let hash = self.0.clone().chain_update("the name of the cookie").finalize().into_bytes();
+        format!("chat-{}", BASE64.encode(hash.iter().copied().take(6).collect::<Vec<_>>()))
     }
 
     /// Encodes the token and its signature. The result needs no escaping in a link, a header or a
@@ -98,10 +111,16 @@ impl Key {
         Ok(format!("{}.{}", BASE64.encode(payload), BASE64.encode(signature)))
     }
 
-    /// The token of a request; `None` if there is none, if this server did not sign it, or if it
-    /// has expired.
-    pub fn verify(&self, request: &Request) -> Option<Token> {
-        let (payload, signature) = encoded_token(request)?.split_once('.')?;
+    /// The content and the id of an encoded invitation; `None` if it is not a valid one.
+    pub fn verify_invitation(&self, token: &str) -> Option<(Token, String)> {
+        let mut invitation = self.verify(token)?;
+        let id = invitation.id.take()?;
+        Some((invitation, id))
+    }
+
+    /// The content of an encoded token; `None` if this server did not sign it, or if it has expired.
+    pub fn verify(&self, token: &str) -> Option<Token> {
+        let (payload, signature) = token.split_once('.')?;
         let (payload, signature) = (BASE64.decode(payload).ok()?, BASE64.decode(signature).ok()?);
         // This takes the same time for every wrong signature. Otherwise the time would show how
         // many of its first bytes are right.
@@ -114,15 +133,8 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use testing::property::{check, mutate, text};
-    use websockets::tungstenite::http;
 
     use super::*;
-
-    fn request(name: header::HeaderName, value: &[u8]) -> Option<Request> {
-        let value = HeaderValue::from_bytes(value).ok()?;
-        let head = http::Request::get("/rooms/lobby").header(name, value).body(()).ok()?;
-        Some(Request::new(head, None))
-    }
 
     #[test]
     fn only_an_unchanged_token_is_valid() {
@@ -133,55 +145,49 @@ mod tests {
         check(1000, |input| {
             let name = text(input, &["\"", ";", " ", ".", "é", "\u{1b}"], 10)?;
             let (room, expires) = (text(input, &["lobby", "-"], 3)?, future);
-            let token = Token { room: room.clone(), name: name.clone(), expires };
+            let token = Token { room: room.clone(), name: name.clone(), expires, id: None };
             let signed = key.sign(&token).unwrap();
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             assert!(signed.chars().all(is_plain), "{signed}");
 
-            let (header, before, after) = input.choose(&[
-                (header::AUTHORIZATION, "Bearer ", ""),
-                (header::COOKIE, "chat=", ""),
-                (header::COOKIE, "a=b; chat=", " ; chat=other"),
-            ])?;
-            let with = |key: &Key, token: &[u8]| {
-                let value = [before.as_bytes(), token, after.as_bytes()].concat();
-                key.verify(&request(header.clone(), &value)?)
-            };
-            let verified = with(&key, signed.as_bytes()).unwrap();
+            let verified = key.verify(&signed).unwrap();
             assert_eq!((verified.room, verified.name, verified.expires), (room, name, expires));
-            assert!(with(&other_key, signed.as_bytes()).is_none());
+            assert!(other_key.verify(&signed).is_none());
 
             let expired = key.sign(&Token { expires: input.int_in_range(0..=past)?, ..token });
-            assert!(with(&key, expired.unwrap().as_bytes()).is_none());
+            assert!(key.verify(&expired.unwrap()).is_none());
 
             let mut changed = signed.clone().into_bytes();
             mutate(input, &mut changed)?;
-            // A semicolon ends a cookie, and blanks around the value do not count.
-            let sent = changed.split(|byte| *byte == b';').next().unwrap_or_default();
-            if sent.trim_ascii() != signed.as_bytes() {
-                assert!(
-                    with(&key, &changed).is_none(),
-                    "{signed} {}",
-                    String::from_utf8_lossy(&changed)
-                );
+            let changed = String::from_utf8_lossy(&changed);
+            if changed != signed {
+                assert!(key.verify(&changed).is_none(), "{signed} {changed}");
             }
             Ok(())
         });
     }
 
     #[test]
-    fn any_header_without_a_signature_is_invalid() {
-        let key = Key(Hmac::new_from_slice(&[7; 32]).unwrap());
-        check(1000, |input| {
-            let parts = ["chat=", "Bearer ", ";", " ", ".", "e30", "=", "\u{e9}"];
-            let mut value = text(input, &parts, 20)?.into_bytes();
-            mutate(input, &mut value)?;
-            for header in [header::COOKIE, header::AUTHORIZATION] {
-                if let Some(request) = request(header, &value) {
-                    assert!(key.verify(&request).is_none());
-                }
-            }
-            Ok(())
-        });
+    fn every_program_reads_the_complete_key() {
+        for _ in 0..100 {
+            let folder = tempfile::tempdir().unwrap();
+            let load = || {
+                Key::create(folder.path()).unwrap();
+                Key::load(folder.path()).unwrap().cookie_name()
+            };
+            let names = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(names.windows(2).all(|pair| pair[0] == pair[1]), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn each_key_has_its_own_cookie_name() {
+        let name = |key| Key(Hmac::new_from_slice(&[key; 32]).unwrap()).cookie_name();
+        assert_eq!(name(7), name(7));
+        assert_ne!(name(7), name(8));
+        assert!(name(7).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
 }

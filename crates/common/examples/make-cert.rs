@@ -1,11 +1,11 @@
-//! Makes a new certificate for localhost when you want one: after 397 days, or when the key
-//! may have been seen by others. `scripts/make-cert [FILE]` runs this.
+//! Makes a new certificate for localhost. You need one after 397 days, or if others may have seen
+//! the key. `scripts/make-cert [FILE]` runs this.
 //!
 //! ```text
 //! cargo run -p common --features make-cert --example make-cert [FILE]
 //! ```
 //!
-//! FILE is `certs/localhost.pem` unless you say otherwise; what was there is replaced.
+//! The default FILE is `certs/localhost.pem`. An existing file is replaced.
 
 use std::{path::PathBuf, process::ExitCode};
 

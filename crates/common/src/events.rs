@@ -4,23 +4,23 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// What the server says. `type` comes first: `{"type":"users","count":2}`.
+/// An event that the server sends. `type` comes first in the JSON: `{"type":"users","count":2}`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
     /// How many clients are connected.
     Users {
-        /// Their number, the reader included.
+        /// The number of clients, including the one that receives this event.
         count: usize,
     },
-    /// The counter.
+    /// The value of the counter.
     State {
-        /// Its value.
+        /// The current value.
         value: i64,
     },
-    /// What a client asked for was refused. Only that client is told.
+    /// The server rejected a message of this client, or cannot update the counter now.
     Error {
-        /// One sentence that says why.
+        /// One sentence with the reason.
         message: String,
     },
 }
@@ -28,26 +28,26 @@ pub enum Event {
 impl Event {
     /// The event as JSON.
     pub fn to_json(&self) -> String {
-        // Strings and integers under fixed names: there is nothing here that JSON cannot say.
+        // This cannot fail, because JSON has strings and integers.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// What a client asks for.
+/// A change that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
     /// Add one.
     Plus,
-    /// Take one away.
+    /// Subtract one.
     Minus,
 }
 
 impl Action {
-    /// Reads `{"action":"plus"}` or `{"action":"minus"}`; other members are ignored.
+    /// Reads `{"action":"plus"}` or `{"action":"minus"}`. Other fields are ignored.
     ///
     /// # Errors
     ///
-    /// A sentence for the client. It repeats nothing that the client sent.
+    /// One sentence to send to the client. It quotes nothing from the client's message.
     ///
     /// ```
     /// use common::events::Action;
@@ -61,14 +61,14 @@ impl Action {
             #[serde(borrow)]
             action: Cow<'a, str>,
         }
-        // serde would read a struct from an array too.
+        // serde also reads a struct from an array.
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err("an event is a JSON object, for example {\"action\":\"plus\"}".into());
         }
         // serde_json does not check the bytes of a field that it ignores.
         let json = str::from_utf8(json).map_err(|error| format!("not JSON: {error}"))?;
         let request: Request<'_> = serde_json::from_str(json).map_err(|error| {
-            // serde_json tells where JSON ends to be JSON, but quotes a value of a wrong type.
+            // A syntax error has only a position, but a type error quotes the client's value.
             if error.is_data() {
                 "an event has one action, and it must be a string".to_owned()
             } else {
@@ -78,7 +78,7 @@ impl Action {
         match &*request.action {
             "plus" => Ok(Self::Plus),
             "minus" => Ok(Self::Minus),
-            _ => Err("unknown action; there are plus and minus".into()),
+            _ => Err("unknown action; use \"plus\" or \"minus\"".into()),
         }
     }
 }
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// What JSON is made of.
+    /// Pieces of JSON, valid or not.
     const JSON: [&str; 15] = [
         "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u00e9", "null", "-1", "1e9", "action", "plus",
         " ",
@@ -136,7 +136,7 @@ mod tests {
             }
             let read = Action::from_json(&json);
 
-            // An object with one action counts, and nothing else does.
+            // Only an object with one action is valid.
             let object = serde_json::from_slice::<Value>(&json).ok();
             let object = object.as_ref().and_then(Value::as_object);
             let right = object.and_then(|object| object.get("action")).and_then(Value::as_str);

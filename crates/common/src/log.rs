@@ -1,8 +1,8 @@
-//! Log lines on stderr, and no more of them a second than a person can use.
+//! Log lines on stderr, with a limit for each second.
 //!
-//! stdout belongs to the conversation, as in the original. `RUST_LOG` sets the level, `info` by
-//! default. A peer that does wrong as fast as it can must not fill the disk: what is over the
-//! limit is counted, and the count is logged.
+//! stdout is for the conversation, as in the Python version. `RUST_LOG` sets the level, `info` by
+//! default. A peer that causes errors as fast as it can must not fill the disk. So the lines over
+//! the limit are only counted, and the log shows their number.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -18,14 +18,14 @@ use crate::text::printable;
 /// How many lines are written in a second: about as many as a screen holds.
 pub const LINES_PER_SECOND: u32 = 50;
 
-/// Starts logging, unless somebody has. A panic becomes one log line, without a backtrace.
+/// Starts logging, unless it is started already. A panic becomes one log line, without a backtrace.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let second = Mutex::new(Second { began: Instant::now(), written: 0, left_out: 0 });
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        // On a terminal that has colours, unless NO_COLOR or CLICOLOR says otherwise.
+        // Use colours on a terminal that has them, unless NO_COLOR or CLICOLOR forbids it.
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
         // Called once for each line.
         .with_writer(move || second.lock().line())
@@ -35,7 +35,7 @@ pub fn init() {
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        // What `panic!` carries is a literal or a formatted text.
+        // The payload of `panic!` is a literal or a formatted text.
         let reason = panic.payload();
         let literal = reason.downcast_ref::<&str>().copied();
         let reason = literal.or_else(|| reason.downcast_ref::<String>().map(String::as_str));
@@ -44,7 +44,7 @@ pub fn init() {
     }));
 }
 
-/// What is logged in this second.
+/// The lines logged in the current second.
 #[derive(Debug)]
 struct Second {
     began: Instant,

@@ -1,8 +1,8 @@
-//! stdout and stderr, each written by a thread of its own: whoever does not read them loses lines,
-//! and holds nobody up, neither a connection nor the end of the program.
+//! stdout and stderr, each written by a thread of its own. A reader that stops loses lines, but it
+//! delays neither a connection nor the end of the program.
 //!
-//! The threads of `tracing-appender` do the same, except that at the end of the program they
-//! complain on the very stdout that nobody reads.
+//! The threads of `tracing-appender` do the same. But at the end of the program they report lost
+//! lines on stdout, even if stdout is not read.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// How much waits to be read, in bytes. What is over it is lost.
+/// The bytes that may wait to be written. Lines over this limit are lost.
 const WAITING: usize = 1 << 20;
 
 /// How long the end of the program waits for a reader.
 const END: Duration = Duration::from_secs(1);
 
-/// How long a line waits for those that follow it: where a thousand conversations a second are
-/// printed, the thread is woken for twenty lines rather than for each. A pipe that is full, and
-/// whose writes do not block, is tried again after the same time.
+/// How long a line waits for the next ones. If a server prints a thousand conversations a second,
+/// one wake-up of the thread writes twenty lines. A full pipe whose writes do not block is tried
+/// again after the same time.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// How long a log line waits for the lines before it, so that on a terminal it comes after them
-/// also where the machine is busy. Whoever does not read stdout delays the log by no more.
+/// How long a log line waits for the lines before it, so that a terminal shows it after them even
+/// if the machine is busy. An unread stdout delays the log by no more than this.
 const ORDER: Duration = Duration::from_millis(100);
 
 static STDOUT: OnceLock<Output> = OnceLock::new();
 static STDERR: OnceLock<Output> = OnceLock::new();
 
-/// One of the two.
+/// Stdout or stderr.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     lines: Mutex<Lines>,
@@ -39,9 +39,9 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 struct Lines {
     waiting: Vec<u8>,
-    /// Lines that are lost, and not reported yet.
+    /// Lines that are lost but not reported yet.
     lost: u64,
-    /// Lines that the thread has taken, and not written yet.
+    /// Lines that the thread has taken but not written yet.
     unwritten: u64,
     /// Some lines could not be written, for example because the disk is full.
     has_failed: bool,
@@ -150,7 +150,7 @@ impl Output {
         self.written(Instant::now() + ORDER);
     }
 
-    /// Waits until everything is written, or it is that late.
+    /// Waits until everything is written, but no longer than this time.
     fn written(&self, end: Instant) {
         let unwritten = |lines: &mut Lines| lines.unwritten > 0 || !lines.waiting.is_empty();
         _ = self.changed.wait_while_until(&mut self.lines.lock(), unwritten, end);
@@ -182,7 +182,8 @@ impl Output {
         batch
     }
 
-    /// Counts what a failed write has lost, and reports the first failure, unless the reader is gone.
+    /// Counts the lines that a failed write lost. Reports the first failure, unless the reader
+    /// closed the pipe.
     fn settle(&self, failed: Option<io::Error>, is_stdout: bool) {
         let mut lines = self.lines.lock();
         let unwritten = std::mem::take(&mut lines.unwritten);
@@ -204,7 +205,7 @@ impl Write for &Output {
             now.lost += count(lines);
         } else {
             now.waiting.extend(lines);
-            // Costs a look at a flag while nobody waits.
+            // This only reads a flag while no thread waits.
             self.changed.notify_all();
         }
         Ok(lines.len())

@@ -28,13 +28,14 @@ pub fn escaped(text: &str) -> impl Display {
 }
 
 /// Prints a line on stdout, with control characters escaped. Unlike `println!`, it does not wait
-/// until stdout is read, and it does not panic when stdout is closed: a server continues without.
+/// until stdout is read, and it does not panic if stdout is closed, so a server continues without
+/// it.
 pub fn print_line(line: &str) {
     _ = stdout().write_all(format!("{}\n", printable(line)).as_bytes());
 }
 
 /// Prints a line on stderr as it is, without a time. Like [`print_line`], it does not wait until
-/// stderr is read. But on a terminal the line comes before what is printed later.
+/// stderr is read. But on a terminal the line appears before any line that is printed later.
 pub fn print_status(line: &str) {
     stderr().print(line);
 }
@@ -77,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// What a terminal obeys, and what looks like an escape already.
+    /// Characters that a terminal obeys, and text that looks like an escape already.
     const SPECIAL: [&str; 20] = [
         "\u{1b}[2J",
         "\n",
@@ -112,7 +113,7 @@ mod tests {
             let text = text(input, &SPECIAL, 40)?;
             let shown = escaped(&text).to_string();
             assert!(!shown.contains(|c: char| c.is_control() || is_bidirectional(c)), "{shown:?}");
-            // Nothing but these characters has changed, and what is printable stays as it is.
+            // Only these characters have changed, and printable ones stay as they are.
             let again: String = text
                 .chars()
                 .map(|c| {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_is_told_once_whether_the_reply_or_the_message_comes_first() {
+    fn each_value_is_published_once_in_either_order() {
         // Redis 7.2 and newer send the reply before the message, older ones after it.
         let json = json("e", 5, 11, "+-+");
         let update = Update::from_json(json.as_bytes()).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_next_change_is_not_followed_and_a_reply_that_is_older_changes_nothing() {
+    fn only_the_next_change_is_applied() {
         for (epoch, seq, value) in [("e", 6, 12), ("e", 3, 9), ("e", 4, 9), ("f", 5, 11)] {
             let json = json(epoch, seq, value, "+");
             let update = Update::from_json(json.as_bytes()).unwrap();

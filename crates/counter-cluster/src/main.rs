@@ -36,7 +36,7 @@ use crate::node::{MAX_QUEUED_CLICKS, Node};
 
 const PAGE: &str = include_str!("../../../web/counter.html");
 
-/// The time limit for telling Redis that this server leaves.
+/// The time limit for the last call to Redis when this server ends.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections share: the copy of the counter, and the queue of clicks.

@@ -120,8 +120,8 @@ impl Node {
         self.heartbeat * 3 / 2
     }
 
-    /// Calls the script, and applies the messages that arrive meanwhile. A lease of 0 tells Redis
-    /// that this server leaves.
+    /// Calls the script, and applies the messages that arrive meanwhile. With a lease of 0, Redis
+    /// removes this server from its list.
     async fn call(
         &self,
         connection: &mut Connection,

@@ -8,7 +8,8 @@ use serde::Deserialize;
 /// The counter after a change, and the clicks that changed it.
 #[derive(Deserialize)]
 pub struct Update<'a> {
-    /// The epoch in which the changes are numbered. `counter.lua` says when a new one begins.
+    /// The epoch in which the changes are numbered. The comments in `counter.lua` explain when a
+    /// new one begins.
     pub epoch: &'a str,
     /// The number of the change, one higher than the number of the change before.
     pub seq: u64,

@@ -117,7 +117,8 @@ mod tests {
         }
     }
 
-    /// A frame as a server sends it, and what it is; `None` if no counter server sends it.
+    /// A frame as a server sends it, and its expected meaning. `None` if a counter server never
+    /// sends it.
     type Sent = (Vec<u8>, Option<(u8, Vec<u8>)>);
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -158,7 +159,7 @@ mod tests {
                         assert_eq!(taken, (*first, payload.as_slice()));
                         assert_eq!(before.len() - rest.len(), bytes.len());
                     }
-                    // Nothing is taken of what is incomplete.
+                    // An incomplete frame stays in the buffer.
                     (Ok(None), _) => {
                         assert!(before.len() < bytes.len() && rest == before, "{header:x?}");
                         return Ok(());

@@ -12,7 +12,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Changes the value and tells everyone, including the user who asked for it.
+    /// Changes the value, and publishes it to all users, including the one that clicked.
     ///
     /// # Errors
     ///

@@ -23,6 +23,10 @@ pub struct Flags {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
+    /// Send this token, as "Authorization: Bearer TOKEN"
+    #[arg(long, value_name = "TOKEN", value_parser = bearer)]
+    pub token: Option<HeaderValue>,
+
     #[arg(long, value_parser = value, help = ORIGIN_HELP)]
     pub origin: Option<HeaderValue>,
 
@@ -153,6 +157,13 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 fn value(text: &str) -> Result<HeaderValue, String> {
     text.trim().parse().map_err(|_| "invalid header value".to_owned())
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, String> {
+    let mut value = value(&format!("Bearer {token}"))?;
+    // Then no log shows it.
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Parses the name of a subprotocol. It may have the same characters as the name of a header (RFC

@@ -16,7 +16,7 @@ use websockets::tungstenite::Error as WsError;
 use websockets::tungstenite::handshake::client::Response;
 use websockets::tungstenite::http::HeaderValue;
 use websockets::tungstenite::http::header::{
-    ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+    AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
 };
 use websockets::tungstenite::protocol::CloseFrame;
 use websockets::{CloseWith, Error, Options, Result, Socket};
@@ -113,6 +113,9 @@ fn connect_options(flags: &Flags) -> Result<Connect> {
     let headers = &mut connect.additional_headers;
     if let Some(origin) = &flags.origin {
         headers.insert(ORIGIN, origin.clone());
+    }
+    if let Some(token) = &flags.token {
+        headers.insert(AUTHORIZATION, token.clone());
     }
     if !flags.subprotocols.is_empty() {
         let names = HeaderValue::try_from(flags.subprotocols.join(", "))?;

@@ -1,8 +1,8 @@
-//! What the tests share: [`Program`] starts a real binary and reads what it prints, [`Peer`] is
-//! a well-behaved client, [`Raw`] one that can break every rule.
+//! Helpers of all tests: [`Program`] starts a real binary and reads its output, [`Peer`] is a
+//! well-behaved client, and [`Raw`] is a client that can break every rule.
 //!
-//! Every wait has a limit ([`soon`]), so that a test that hangs fails. A limit is for an idle machine
-//! and becomes longer on a busy one ([`limit`]).
+//! Every wait has a limit ([`soon`]), so a test that hangs fails. The limits are those of an idle
+//! machine, and become longer on a busy one ([`limit`]).
 
 #![allow(
     clippy::unwrap_used,
@@ -39,47 +39,48 @@ pub use raw::{HANDSHAKE, Raw, frame, http};
 /// The limit of any one step on an idle machine. It usually takes far less.
 const STEP: Duration = Duration::from_secs(20);
 
-/// The time that something may take, if it may take `idle` on an idle machine: as many times longer
-/// as there are programs for each core. Only Linux knows that number.
+/// Returns the time limit for this machine, if the limit is `idle` on an idle machine. It is `idle`
+/// times the number of running programs for each core, which is known only on Linux.
 pub fn limit(idle: Duration) -> Duration {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    // The mean of the last minute, and how many could run at this moment.
+    // The mean load of the last minute, and the number of tasks that could run now.
     let mean = load.split(' ').next().and_then(|mean| mean.parse().ok()).unwrap_or(0.0);
     let now = load.split([' ', '/']).nth(3).and_then(|now| now.parse().ok()).unwrap_or(0.0);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     idle.mul_f64((f64::max(mean, now) / cores as f64).max(1.0))
 }
 
-/// What cargo needs in its environment to build a project outside the workspace. It shares what the
-/// workspace's own builds have compiled already: `temporary` is `CARGO_TARGET_TMPDIR`, a folder in
-/// the workspace's target folder.
+/// Returns the environment in which cargo builds a project outside the workspace, without compiling
+/// the dependencies a second time. `temporary` is `CARGO_TARGET_TMPDIR`, a folder in the
+/// workspace's target folder.
 pub fn outside_build(temporary: &str) -> [(&'static str, String); 3] {
     let target = Path::new(temporary).parent().unwrap_or(Path::new(temporary));
     [
         ("CARGO_BUILD_BUILD_DIR", target.display().to_string()),
-        // As for dependencies in the workspace, or they would be compiled again.
+        // These are the settings of the workspace for dependencies, so that cargo finds the
+        // compiled ones.
         ("CARGO_PROFILE_DEV_DEBUG", "false".to_owned()),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
     ]
 }
 
-/// `future`, or a failed test after 20 s, or longer on a busy machine.
+/// Returns the output of `future`. The test fails after 20 s, or later on a busy machine.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     within(future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
 }
 
-/// `future`, or an error after as long as [`soon`] waits.
+/// Returns the output of `future`, or an error after the time limit of [`soon`].
 pub async fn within<T>(future: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut future = pin!(future);
     if let Ok(output) = timeout(STEP, &mut future).await {
         return Ok(output);
     }
-    // To ask for the load takes longer than most steps, so it comes only now.
+    // Asking for the load takes longer than most steps, so it comes only now.
     timeout(limit(STEP).saturating_sub(STEP), future).await
 }
 
-/// A port of 127.0.0.1 that stays free, for whom cannot be told to take any, or comes back to the
-/// same: who asks for any port, or calls from one, gets one from 32768 on.
+/// Returns a port of 127.0.0.1 that stays free, for a program that needs a fixed port. The system
+/// chooses its own ports from 32768 on.
 pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(10_000..32_768);

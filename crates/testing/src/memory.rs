@@ -1,18 +1,18 @@
-//! How much memory a process uses. Linux tells; elsewhere nothing here exists.
+//! The memory of a process. This module exists only on Linux.
 
 use std::fs;
 
-/// The memory that a process has of its own at present, in KiB, the pages of its file left out.
+/// Returns the memory that a process has of its own now, in KiB, without the pages of its file.
 pub fn resident_kib(pid: u32) -> u64 {
     field(pid, "RssAnon:")
 }
 
-/// The most that was resident since the start or the last [`forget_peak`], in KiB.
+/// Returns the largest resident memory since the start or the last [`forget_peak`], in KiB.
 pub fn peak_kib(pid: u32) -> u64 {
     field(pid, "VmHWM:")
 }
 
-/// Lets [`peak_kib`] begin anew, and returns what it begins with.
+/// Starts [`peak_kib`] again, and returns its new value.
 pub fn forget_peak(pid: u32) -> u64 {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
     peak_kib(pid)

@@ -9,7 +9,7 @@ use tungstenite::{Error, Message};
 
 use crate::soon;
 
-/// A client of any of the servers.
+/// A client for any of the servers.
 pub struct Peer(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Peer {
@@ -18,7 +18,8 @@ impl Peer {
         Self(soon("a connect", connect_async(url)).await.unwrap().0)
     }
 
-    /// Connects as a page of `origin`; the status of the answer when it is refused.
+    /// Connects as a page of `origin`. The error is the status of the response, if the server
+    /// rejects the page.
     pub async fn connect_from(url: &str, origin: &str) -> Result<Self, u16> {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("Origin", origin.parse().unwrap());
@@ -34,17 +35,18 @@ impl Peer {
         soon("a send", self.0.send(message.into())).await.unwrap();
     }
 
-    /// Sends a message with the next [`flush`](Self::flush), so that many go out in few writes.
+    /// Sends a message with the next [`flush`](Self::flush), so that a few writes send many
+    /// messages.
     pub async fn feed(&mut self, message: impl Into<Message>) {
         soon("a feed", self.0.feed(message.into())).await.unwrap();
     }
 
-    /// Sends what was fed.
+    /// Sends the messages of [`feed`](Self::feed).
     pub async fn flush(&mut self) {
         soon("a flush", self.0.flush()).await.unwrap();
     }
 
-    /// The next message that is no ping.
+    /// Returns the next message that is not a ping.
     pub async fn message(&mut self) -> Message {
         loop {
             match soon("a message", self.0.next()).await.unwrap().unwrap() {
@@ -54,7 +56,7 @@ impl Peer {
         }
     }
 
-    /// The next message, which must be text.
+    /// Returns the next message, which must be text.
     pub async fn text(&mut self) -> String {
         match self.message().await {
             Message::Text(text) => text.to_string(),
@@ -62,7 +64,7 @@ impl Peer {
         }
     }
 
-    /// The close frame, which must come next; then the end.
+    /// Returns the close frame, which must come next, and waits for the end.
     pub async fn closed(&mut self) -> (u16, String) {
         let Message::Close(Some(CloseFrame { code, reason })) = self.message().await else {
             panic!("a close frame was expected")

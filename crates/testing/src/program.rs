@@ -1,4 +1,4 @@
-//! Real binaries: started, read, signalled and ended.
+//! Starts real binaries, reads their output, signals them and ends them.
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Output, Stdio};
@@ -9,12 +9,12 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::soon;
 
-/// A running server. It is killed when it is dropped.
+/// A running server, which is killed when this is dropped.
 pub struct Program {
     child: Child,
     stdout: Option<Lines<BufReader<ChildStdout>>>,
     stderr: Arc<Mutex<String>>,
-    /// The first address that it listens on; `0.0.0.0:0` for a Unix socket.
+    /// The first address on which it listens, or `0.0.0.0:0` for a Unix socket.
     pub address: SocketAddr,
     scheme: String,
 }
@@ -25,7 +25,7 @@ impl Program {
         Self::start_command(Command::new(exe).args(args)).await
     }
 
-    /// The same for a command with an environment, or wrapped in another program.
+    /// Does the same for a command with an environment, or with another program around it.
     pub async fn start_command(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -56,18 +56,18 @@ impl Program {
         Self { child, stdout: Some(stdout), stderr, address, scheme: scheme.to_owned() }
     }
 
-    /// Where to connect to, for example `ws://127.0.0.1:41399`.
+    /// Returns the URL of the server, for example `ws://127.0.0.1:41399`.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// The next line on stdout; `None` at its end.
+    /// Returns the next line on stdout, or `None` at its end.
     pub async fn line(&mut self) -> Option<String> {
         let stdout = self.stdout.as_mut().unwrap();
         soon("a line on stdout", stdout.next_line()).await.unwrap()
     }
 
-    /// Reads no more of stdout: what is written to it from now on fails.
+    /// Closes stdout, so that the program's next write to it fails.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
     }
@@ -83,12 +83,13 @@ impl Program {
         }
     }
 
-    /// What it wrote to stderr so far.
+    /// Returns the text that it has written to stderr so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// What it wrote to stderr as soon as that is so many lines: the last may be on their way.
+    /// Waits until stderr has this number of lines, and returns them. The last ones may arrive
+    /// late.
     pub async fn log_of(&self, lines: usize) -> String {
         let written = async {
             while self.log().lines().count() < lines {
@@ -99,7 +100,7 @@ impl Program {
         self.log()
     }
 
-    /// Waits until stderr has `text`.
+    /// Waits until stderr contains `text`.
     pub async fn logged(&self, text: &str) {
         let seen = async {
             while !self.log().contains(text) {
@@ -139,8 +140,8 @@ impl Program {
     }
 }
 
-/// Sends a signal to a process that has not been waited for. After a STOP it stands still: a moment
-/// before, some of its threads may still run.
+/// Sends a signal to a process that has not been waited for. After a STOP, this returns only when
+/// all of its threads have stopped.
 #[cfg(unix)]
 pub fn kill(pid: u32, signal: rustix::process::Signal) {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -156,7 +157,7 @@ pub fn kill(pid: u32, signal: rustix::process::Signal) {
 pub async fn run(exe: &str, args: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(exe)
         .args(args)
-        // The servers of the tests are on this machine, whatever proxies it uses.
+        // Use no proxy, because the servers of the tests are on this machine.
         .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -165,8 +166,8 @@ pub async fn run(exe: &str, args: &[&str], input: impl AsRef<[u8]>) -> Output {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A program that never reads its input has the right not to. One that answers while it reads
-    // must find somebody who reads.
+    // Ignore an error, because a program need not read its input. Read the output meanwhile,
+    // because a program may answer while it reads.
     let write = async move { _ = stdin.write_all(input.as_ref()).await };
     let ((), output) =
         soon("the program's end", async { tokio::join!(write, child.wait_with_output()) }).await;

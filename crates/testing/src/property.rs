@@ -1,4 +1,4 @@
-//! Property tests: what must hold for any input.
+//! Property tests: checks that must hold for any input.
 
 use std::env;
 
@@ -6,21 +6,21 @@ use arbtest::arbtest;
 
 pub use arbtest::arbitrary::{Result, Unstructured};
 
-/// The most random bytes that one case is made of.
+/// The largest number of random bytes for one case.
 const MAX_SIZE: u32 = 4096;
 
-/// Checks that `property` holds, which makes its input of random bytes and panics if it does not.
+/// Checks that `property` does not panic. It makes its input from random bytes.
 ///
-/// The cases are the same in each run, so that a failure means that the code has changed. With
-/// `ARBTEST_BUDGET_MS` in the environment they are new ones, for so many milliseconds. A failure
-/// prints its seed. `ARBTEST_SEED` repeats this one case.
+/// Every run has the same cases, so a new failure means that the code has changed. If the
+/// environment has `ARBTEST_BUDGET_MS`, the cases are new ones, for this number of milliseconds. A
+/// failure prints its seed, and `ARBTEST_SEED` repeats this one case.
 pub fn check(cases: u32, mut property: impl FnMut(&mut Unstructured<'_>) -> Result<()>) {
     let (mut tried, mut done) = (0, 0);
     let mut counted = |input: &mut Unstructured<'_>| {
         tried += 1;
         let result = property(input);
         done += u32::from(result.is_ok());
-        // Too few random bytes for this property.
+        // There are too few random bytes for this property.
         Ok(_ = result)
     };
     if env::var_os("ARBTEST_BUDGET_MS").is_some() || env::var_os("ARBTEST_SEED").is_some() {
@@ -38,7 +38,7 @@ pub fn check(cases: u32, mut property: impl FnMut(&mut Unstructured<'_>) -> Resu
     assert!(done > tried / 2, "most cases have too few random bytes");
 }
 
-/// Any text, mostly of the characters that a parser treats in a special way.
+/// Returns any text, usually with many of these special pieces.
 pub fn text(input: &mut Unstructured<'_>, special: &[&str], most: usize) -> Result<String> {
     let count = input.int_in_range(0..=most)?;
     let mut text = String::new();
@@ -52,7 +52,7 @@ pub fn text(input: &mut Unstructured<'_>, special: &[&str], most: usize) -> Resu
     Ok(text)
 }
 
-/// Changes a few bytes: overwrites, inserts, removes, repeats or cuts off.
+/// Changes a few bytes: overwrites, inserts, removes, repeats or truncates.
 pub fn mutate(input: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
     for _ in 0..input.int_in_range(1..=3)? {
         let at = input.int_in_range(0..=bytes.len())?;
@@ -72,12 +72,12 @@ pub fn mutate(input: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// Cuts `bytes` into pieces, none of which is empty.
+/// Cuts `bytes` into pieces that are not empty.
 pub fn pieces<'b>(input: &mut Unstructured<'_>, mut bytes: &'b [u8]) -> Result<Vec<&'b [u8]>> {
     let most = *input.choose(&[1, 2, 16, 600, 5000, usize::MAX])?;
     let mut pieces = Vec::new();
     while !bytes.is_empty() {
-        // Once there is no more chance, the rest comes in one piece.
+        // When the random bytes are used up, the rest is one piece.
         let most = if input.is_empty() { bytes.len() } else { most.min(bytes.len()) };
         let least = if input.is_empty() { most } else { 1 };
         let (piece, rest) = bytes.split_at(input.int_in_range(least..=most)?);

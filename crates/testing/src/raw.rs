@@ -1,4 +1,4 @@
-//! A client that writes bytes, and can break every rule.
+//! A client that writes any bytes, and so can break every rule.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::soon;
 
-/// A TCP connection and what was read from it.
+/// A TCP connection, and the bytes that were read but not used yet.
 pub struct Raw {
     /// The connection.
     pub stream: TcpStream,
@@ -15,7 +15,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connects, and says nothing.
+    /// Connects, and sends nothing.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connect", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -27,8 +27,8 @@ impl Raw {
         Self::connect(address).await.opened().await
     }
 
-    /// The same with hardly any room for what is on its way: a peer that does not read soon
-    /// blocks who writes to it, rather than after megabytes.
+    /// Does the same with a very small receive buffer. So a client that does not read blocks the
+    /// server after kilobytes, and not after megabytes.
     pub async fn open_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -64,7 +64,8 @@ impl Raw {
         }
     }
 
-    /// The next frame: its first byte and its payload; `None` at the end of the connection.
+    /// Returns the first byte and the payload of the next frame, or `None` at the end of the
+    /// connection.
     pub async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((first, payload, length)) = parse(&self.read) {
@@ -78,7 +79,7 @@ impl Raw {
         }
     }
 
-    /// Reads frames until the close frame, and returns its code; `None` when none came.
+    /// Reads frames until the close frame, and returns its code, or `None` if there is none.
     pub async fn close_code(&mut self) -> Option<u16> {
         while let Some((first, payload)) = self.next_frame().await {
             if first == 0x88 {
@@ -88,8 +89,8 @@ impl Raw {
         None
     }
 
-    /// Writes `bytes` over and over, and reads meanwhile, until a close frame comes; returns its
-    /// code, `None` when none came.
+    /// Writes `bytes` again and again, and reads meanwhile, until a close frame arrives. Returns
+    /// its code, or `None` if there is none.
     pub async fn flood(&mut self, bytes: &[u8]) -> Option<u16> {
         let Self { stream, read } = self;
         let (mut from, mut to) = stream.split();
@@ -116,13 +117,13 @@ impl Raw {
         soon("a close frame", until_closed).await
     }
 
-    /// Says that no more will come, and goes on reading.
+    /// Half-closes the connection. Reading still works.
     pub async fn half_close(&mut self) {
-        // Whoever was hung up on already needs no half-close.
+        // Ignore an error, because the server may have closed the connection already.
         _ = self.stream.shutdown().await;
     }
 
-    /// Reads everything until the end. A reset is the end, too.
+    /// Reads everything until the end. A reset counts as the end.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.read)
@@ -136,12 +137,13 @@ impl Raw {
     }
 }
 
-/// A correct opening handshake.
+/// Returns the request of a correct opening handshake.
 pub const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
-/// A masked frame as bytes: its first byte (FIN, reserved bits, opcode) and its payload.
+/// Returns the bytes of a masked frame with this first byte (FIN, reserved bits, opcode) and
+/// payload.
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = vec![first];
@@ -171,7 +173,7 @@ fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     Some((bytes[0], bytes.get(start..start + length)?.to_vec(), start + length))
 }
 
-/// Sends an HTTP request as it is and returns the whole answer.
+/// Sends an HTTP request as it is, and returns the whole response.
 pub async fn http(address: SocketAddr, request: &str) -> String {
     let mut raw = Raw::connect(address).await;
     raw.write(request).await;

@@ -1,17 +1,17 @@
-//! What a process uses beside memory. Linux tells; elsewhere nothing here exists.
+//! The file descriptors and the CPU time of a process. This module exists only on Linux.
 
 use std::fs;
 use std::time::Duration;
 
-/// How many descriptors it has open.
+/// Returns the number of its open descriptors.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// The CPU time that it has used, in user and kernel mode.
+/// Returns its CPU time so far, in user and kernel mode.
 pub fn cpu(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the name, which may have spaces: state, and 10 numbers before the two wanted, in
+    // The name may have spaces. After it come the state and 10 other numbers, then the two times in
     // hundredths of a second.
     let (_, numbers) = stat.rsplit_once(')').unwrap();
     let numbers: Vec<_> = numbers.split_whitespace().collect();

@@ -11,7 +11,7 @@ async fn start(flags: &[&str]) -> Program {
 }
 
 #[tokio::test]
-async fn the_time_comes_at_once_and_then_after_pauses_of_up_to_three_seconds() {
+async fn the_time_arrives_at_once_then_within_3s() {
     let server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     let mut last = Instant::now();
@@ -49,7 +49,7 @@ async fn each_client_has_a_pace_of_its_own() {
 }
 
 #[tokio::test]
-async fn pings_and_a_close_are_answered_although_the_server_mostly_writes() {
+async fn pings_and_closes_are_answered_between_writes() {
     let server = start(&[]).await;
     let mut raw = Raw::open(server.address).await;
     raw.next_frame().await;
@@ -88,7 +88,7 @@ async fn the_page_is_at_the_root() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_opened_as_a_file_is_let_in_unless_others_are_named() {
+async fn a_file_page_is_allowed_without_allow_origin() {
     let server = start(&[]).await;
     assert!(Peer::connect_from(&server.url(), "null").await.is_ok());
     assert_eq!(Peer::connect_from(&server.url(), "https://example.com").await.err(), Some(403));

@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! | folder | what it is for |
+//! | folder | purpose |
 //! | --- | --- |
 //! | [`server`] | serve: listen, accept, answer HTTP, run the handler, close, shut down |
 //! | [`socket`] | a WebSocket that answers pings and notices a peer that no longer answers |

@@ -118,7 +118,7 @@ async fn section_2_pings_are_answered_in_order_and_pongs_are_ignored() {
 }
 
 #[tokio::test]
-async fn sections_3_and_4_reserved_bits_and_opcodes_are_refused_after_what_was_good() {
+async fn sections_3_and_4_reserved_values_are_rejected() {
     let bits = (1..8).flat_map(|bits| {
         [TEXT, BINARY, PING, PONG, CLOSE].map(|first| frame(first | bits << 4, ""))
     });
@@ -130,7 +130,7 @@ async fn sections_3_and_4_reserved_bits_and_opcodes_are_refused_after_what_was_g
 }
 
 #[tokio::test]
-async fn section_5_fragments_are_put_together_and_may_have_pings_in_between() {
+async fn section_5_fragments_are_joined_around_pings() {
     let two = [frame(FIRST, "frag1"), frame(LAST, "frag2")];
     let ping = frame(PING, "in between");
     let pong: (u8, &[u8]) = (PONG, b"in between");
@@ -156,7 +156,7 @@ async fn section_5_fragments_are_put_together_and_may_have_pings_in_between() {
 }
 
 #[tokio::test]
-async fn section_6_text_is_utf_8_however_it_is_cut_and_refused_as_soon_as_it_cannot_be() {
+async fn section_6_invalid_text_is_rejected_early() {
     let valid = [
         "κόσμε",
         "Hello-µ@ßöäüàá-UTF-8!!",

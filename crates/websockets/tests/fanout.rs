@@ -113,7 +113,7 @@ async fn messages_of_every_length_and_kind_arrive_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_until_the_next() {
+async fn a_message_larger_than_the_tape_arrives_whole() {
     let room = room();
     let mut user = join(&room, "1 here; ").await;
     say(&room, &"x".repeat(3 << 20));
@@ -128,7 +128,7 @@ async fn a_message_larger_than_the_tape_arrives_whole_and_costs_its_length_only_
 }
 
 #[tokio::test]
-async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
+async fn a_slow_subscriber_skips_to_the_snapshot() {
     let room = room();
     let mut slow = join(&room, "1 here; ").await;
     // 131 bytes a frame: more than 1 MiB in all.
@@ -142,7 +142,7 @@ async fn who_falls_behind_is_told_the_present_and_then_what_follows_it() {
 }
 
 #[tokio::test]
-async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at_once() {
+async fn a_subscriber_takes_one_batch_and_misses_nothing() {
     let room = room();
     let mut slow = join(&room, "1 here; ").await;
     for n in 0..5_000 {
@@ -160,7 +160,7 @@ async fn who_is_within_the_tape_misses_nothing_and_takes_no_more_than_a_batch_at
 }
 
 #[tokio::test]
-async fn a_newcomer_is_in_the_first_number_it_hears_however_many_come_and_go() {
+async fn a_new_subscriber_is_in_its_first_count() {
     let room = room();
     let mut newcomer = room.subscribe();
     assert!(newcomer.recv().now_or_never().is_none(), "the round comes first");
@@ -185,7 +185,7 @@ async fn a_thousand_who_come_at_once_are_one_message_to_who_was_there() {
 }
 
 #[tokio::test]
-async fn who_comes_back_is_greeted_with_what_it_asks_for_and_misses_nothing_after_it() {
+async fn a_returning_subscriber_misses_nothing() {
     let room = room();
     say(&room, "before");
     let (mut user, greeting) = room.subscribe_with(|room, frames| frames.push(&*room.last));
@@ -227,7 +227,7 @@ async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
 }
 
 #[tokio::test]
-async fn a_watch_reports_when_the_last_who_was_there_has_been_sent_a_message() {
+async fn delivery_is_reported_after_the_last_subscriber() {
     let room = room();
     let reports = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = Arc::clone(&reports);
@@ -411,7 +411,7 @@ async fn a_panic_in_snapshot_ends_only_its_own_subscriber() {
 }
 
 #[tokio::test]
-async fn a_delivery_report_may_panic_while_a_panic_drops_the_subscriber() {
+async fn a_delivery_report_may_panic_during_a_panic() {
     let room = room();
     room.measure_delivery(|_| panic!("in the report"));
     let mut quick = join(&room, "1 here; ").await;

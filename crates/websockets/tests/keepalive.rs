@@ -60,7 +60,7 @@ async fn a_peer_that_answers_pings_stays_for_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_nothing_is_given_up_after_interval_and_timeout() {
+async fn a_silent_client_times_out_after_a_ping() {
     let (mut server, _client) = connect(20, 15, 1024).await;
     let began = Instant::now();
     assert!(timed_out(server.next().await.unwrap().unwrap_err()));
@@ -104,7 +104,7 @@ async fn a_timeout_of_zero_pings_but_never_gives_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_never_taken_is_given_up_after_interval_and_timeout() {
+async fn a_stuck_write_times_out_after_a_ping() {
     for is_encoded in [false, true] {
         let (mut server, _client) = connect(20, 20, 1024).await;
         let began = Instant::now();
@@ -152,7 +152,7 @@ async fn a_handler_sees_messages_and_the_end_but_no_control_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_were_written_in_part_are_finished_before_anything_else() {
+async fn a_partly_written_frame_is_finished_first() {
     let (mut server, mut client) = connect(1, 0, 64).await;
     // One frame of 100 bytes, then one of 3: more than the network holds.
     let frames = encoded([Message::binary(vec![7; 100]), Message::text("a")]);
@@ -181,7 +181,7 @@ async fn frames_that_were_written_in_part_are_finished_before_anything_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_pings_without_reading_is_read_no_further_than_its_pongs_go() {
+async fn unread_pongs_pause_reading_of_pings() {
     let (mut server, client) = connect(0, 0, 256).await;
     let (mut sink, mut stream) = client.split();
     let mut sent = 0;

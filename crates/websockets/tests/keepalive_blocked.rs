@@ -117,7 +117,7 @@ async fn what_came_before_the_ping_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_spoke_after_the_ping_and_then_died_is_gone_an_interval_and_a_timeout_later() {
+async fn a_client_that_dies_after_data_times_out() {
     let (mut server, mut client) = connect();
     let began = Instant::now();
     let server = async {

@@ -62,7 +62,7 @@ impl AsyncWrite for Stutter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_look_for_a_pong_before_the_verdict_writes_nothing_into_the_middle_of_a_frame() {
+async fn the_last_pong_check_interrupts_no_frame() {
     for opcode in [0x89, 0x88] {
         let (here, mut there) = duplex(64 << 10);
         let mut server = server(Stutter(here, false, 1000), 1);
@@ -101,7 +101,7 @@ async fn a_ping_for_which_there_was_no_room_goes_out_when_there_is() {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_without_a_pause_leaves_the_handler_time_for_other_things() {
+async fn a_flooding_client_leaves_the_handler_time_slices() {
     let (here, there) = duplex(1 << 20);
     let mut server = server(here, 20);
     let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;

@@ -68,7 +68,7 @@ async fn after_a_large_message_an_idle_connection_is_small_again() {
 }
 
 #[tokio::test]
-async fn after_a_large_message_with_pings_in_between_an_idle_connection_is_small_again() {
+async fn memory_shrinks_after_a_large_message_with_pings() {
     let cost = cost_of(async |peer| {
         peer.feed(Message::Ping("?".into())).await;
         peer.send("x".repeat(1 << 20)).await;

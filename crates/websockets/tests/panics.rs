@@ -30,7 +30,7 @@ async fn server() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_handler_closes_that_connection_with_1011_and_is_logged_once() {
+async fn a_handler_panic_closes_1011_and_logs_once() {
     let mut server = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "server", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())

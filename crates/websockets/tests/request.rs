@@ -104,7 +104,7 @@ async fn behind_a_trusted_proxy_the_address_is_the_clients() {
 }
 
 #[tokio::test]
-async fn the_first_of_the_clients_subprotocols_that_the_server_speaks_is_agreed_on() {
+async fn the_clients_first_supported_subprotocol_is_chosen() {
     let address = serve(|server| server.subprotocols(["chat.v1", "chat.v2"])).await;
     for (asked, agreed) in [
         ("Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n", Some("chat.v2")),
@@ -173,7 +173,7 @@ async fn a_program_may_add_a_header_to_the_101_and_to_the_page() {
 }
 
 #[tokio::test]
-async fn a_program_is_asked_only_when_the_handshake_is_correct_and_the_origin_is_let_in() {
+async fn process_request_runs_only_for_valid_allowed_handshakes() {
     async fn ask(_: &mut Request, _: &mut HeaderMap) -> Option<Response> {
         panic!("it was asked")
     }
@@ -204,7 +204,7 @@ async fn readyz_gives_the_programs_own_reason_and_healthz_stays_ok() {
 }
 
 #[tokio::test]
-async fn a_program_that_panics_over_a_request_has_it_answered_with_500_and_goes_on() {
+async fn a_panic_in_process_request_answers_500() {
     async fn fragile(request: &mut Request, _: &mut HeaderMap) -> Option<Response> {
         assert!(request.uri().path() != "/fragile", "at this path");
         None

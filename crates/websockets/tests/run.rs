@@ -74,7 +74,7 @@ async fn a_thousand_visits_leave_no_task_behind() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_before_its_future_is_closed_with_1011_too() {
+async fn a_panic_before_the_future_closes_with_1011() {
     fn panics(_: &mut Socket) -> std::future::Ready<Result<()>> {
         panic!("at once")
     }
@@ -273,7 +273,7 @@ async fn a_panic_in_on_close_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_handler_that_writes_to_a_stuck_client_finishes_during_a_shutdown() {
+async fn shutdown_frees_a_handler_with_a_stuck_client() {
     static FINISHED: AtomicUsize = AtomicUsize::new(0);
     async fn floods(socket: &mut Socket) -> Result<()> {
         while socket.send(vec![0; 1 << 20]).await.is_ok() {}

@@ -54,7 +54,7 @@ fn terminate(server: &Child) {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once_even_when_every_thread_is_held_up() {
+async fn a_second_signal_exits_despite_blocked_threads() {
     let (mut server, url) = start(Stdio::null()).await;
     let mut peers = [Peer::connect(&url).await, Peer::connect(&url).await];
     for peer in &mut peers {
@@ -89,7 +89,7 @@ async fn blocked_threads_delay_the_end_by_less_than_9_s() {
 }
 
 #[tokio::test]
-async fn everyone_is_told_of_the_stop_although_nobody_reads_the_log_line_that_tells_of_it() {
+async fn shutdown_reaches_clients_despite_an_unread_log() {
     let (log, mut stderr) = std::io::pipe().unwrap();
     // What a pipe holds.
     stderr.write_all(&vec![b'\n'; 64 << 10]).unwrap();

@@ -76,16 +76,16 @@ async fn a_certificate_that_is_not_the_named_one_is_refused() {
     let (own, other) = (made("own"), made("other"));
     let (stdout, stderr, status) = greet(own.clone(), &["--ca", other.to_str().unwrap()]).await;
     assert_eq!((stdout.as_str(), status), ("", Some(1)));
-    assert!(stderr.contains("is not one this client trusts"), "{stderr}");
+    assert!(stderr.contains("is not trusted by this client"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1);
 
     let (_, stderr, status) = greet(own, &["--system-roots"]).await;
     assert_eq!(status, Some(1));
-    assert!(stderr.contains("is not one this client trusts"), "{stderr}");
+    assert!(stderr.contains("is not trusted by this client"), "{stderr}");
 }
 
 #[tokio::test]
-async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent() {
+async fn untrusted_or_plain_servers_receive_nothing() {
     let missing = run(EXE, &["--ca", "no-such.pem"], "Ada\n").await;
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().starts_with("there is no no-such.pem; "));
@@ -93,7 +93,7 @@ async fn what_cannot_be_trusted_or_encrypted_is_refused_before_anything_is_sent(
     let pem = made("plain");
     let plain = run(EXE, &["ws://localhost:1", "--ca", pem.to_str().unwrap()], "Ada\n").await;
     assert_eq!(plain.status.code(), Some(1));
-    assert!(String::from_utf8(plain.stderr).unwrap().starts_with("this client always encrypts"));
+    assert!(String::from_utf8(plain.stderr).unwrap().starts_with("this client always uses TLS"));
 
     let both = run(EXE, &["--system-roots", "--ca", "x.pem"], "Ada\n").await;
     assert!(!both.status.success());
@@ -123,11 +123,11 @@ async fn alerted(number: u8) -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_that_refuses_in_tls_is_one_sentence_and_none_advises_to_do_without() {
-    let certificate = "URL wants a certificate of its clients, and this one has none";
+async fn a_tls_error_never_advises_plain_ws() {
+    let certificate = "URL requires a client certificate that it accepts";
     for (alert, says) in [
-        (70, "URL speaks no TLS that is safe today; its server must speak TLS 1.2 or 1.3"),
-        (40, "URL ended the TLS handshake; it wants a certificate of its clients, or a cipher"),
+        (70, "URL offers no safe TLS version; its server must support TLS 1.2 or 1.3"),
+        (40, "URL ended the TLS handshake; it requires a client certificate, or a cipher"),
         (42, certificate),
         (116, certificate),
         (80, "no TLS connection to URL ("),
@@ -165,7 +165,10 @@ async fn a_redirect_away_from_encryption_is_not_followed() {
 async fn a_server_that_is_gone_is_not_taken_for_one_without_tls() {
     let pem = made("gone");
     let acceptor = tls::acceptor(&pem, None, "localhost").unwrap();
-    for (opened, says) in [(true, "ended the connection without closing it"), (false, "hung up")] {
+    for (opened, says) in [
+        (true, "closed the connection without a close frame"),
+        (false, "is not a WebSocket server"),
+    ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
         let server = async {

@@ -132,7 +132,7 @@ fn the_certificate_is_what_browsers_and_libraries_ask_for() {
 }
 
 #[tokio::test]
-async fn without_cert_two_starts_at_once_use_the_workspaces_certificate() {
+async fn without_cert_two_servers_share_the_workspace_certificate() {
     let before = fs::read(default_path()).ok();
     let start = || Program::start(EXE, &["127.0.0.1:0"]);
     let (one, two) = tokio::join!(start(), start());
@@ -275,10 +275,10 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
     let damaged = own.replacen("\nMII", "\nM!I", 1);
     let cut_short = own[..own.len() / 2].to_owned();
     let cases = [
-        ([String::new(), String::new()], "holds no certificate; get a new one"),
-        ([key.clone(), String::new()], "holds no certificate; get a new one"),
-        ([own.clone(), String::new()], "holds no private key; add"),
-        ([own.clone(), key.clone() + &other_key], "holds 2 private keys; leave"),
+        ([String::new(), String::new()], "has no certificate; get a new one"),
+        ([key.clone(), String::new()], "has no certificate; get a new one"),
+        ([own.clone(), String::new()], "has no private key; add"),
+        ([own.clone(), key.clone() + &other_key], "has 2 private keys; leave"),
         ([own.clone(), other_key], "is not that of its certificate; put"),
         ([own.clone(), empty_key], "is not that of its certificate; put"),
         ([own.clone(), old("EC")], "is an EC PRIVATE KEY and must be unencrypted PKCS#8; run"),
@@ -323,8 +323,8 @@ async fn certificate_and_key_may_be_two_files() {
         Program::start(EXE, &["127.0.0.1:0", "--cert", cert_file, "--key", key_file]).await;
     connect(server.address, only(&cert)).await.unwrap();
     for (text, says) in [
-        (None, "there is no ".to_owned() + other_file + "; name a file that exists by --key"),
-        (Some(own), format!("{other_file} holds no private key; add")),
+        (None, "there is no ".to_owned() + other_file + "; pass an existing file with --key"),
+        (Some(own), format!("{other_file} has no private key; add")),
         (Some(made(|_| {}).0), format!("the key in {other_file} is not that of its certificate;")),
     ] {
         _ = text.map(|text| write(&other, text));
@@ -362,14 +362,22 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_key_that_others_can_read_is_warned_of() {
+async fn a_key_that_everyone_can_read_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
     let pem = folder("mode").join("lax.pem");
     tls::make(&pem).unwrap();
     fs::set_permissions(&pem, fs::Permissions::from_mode(0o640)).unwrap();
     let server = start(&pem).await;
+    server.logged("a group has access to ").await;
     server.logged("lax.pem (0640); run chmod 600 ").await;
     connect(server.address, only(&pem)).await.unwrap();
+
+    fs::set_permissions(&pem, fs::Permissions::from_mode(0o644)).unwrap();
+    let out = run(EXE, &["127.0.0.1:0", "--cert", pem.to_str().unwrap()], "").await;
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{error}");
+    assert!(error.contains("lax.pem (0644); run chmod 600 "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
 #[tokio::test]
@@ -377,7 +385,7 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
     let folder = folder("refusals");
     let pem = folder.join("trusted.pem");
     for (made, sentence) in [
-        (made(expired), "has expired; the server needs"),
+        (made(expired), "has expired; make"),
         (made(of_the_future), "is not valid yet; set"),
         (made(for_another_host), "is for another host; use"),
     ] {
@@ -390,10 +398,10 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
     write(&pem, made(|_| {}).1);
     for trust in [only(&pem), Trust::SystemRoots] {
         let said = refusal(server, trust).await;
-        assert!(said.contains("is not one this client trusts; name"), "{said}");
+        assert!(said.contains("is not trusted by this client; pass"), "{said}");
     }
     let said = refusal(server, only(&folder.join("missing.pem"))).await;
-    assert!(said.contains("missing.pem; name a file"), "{said}");
+    assert!(said.contains("missing.pem; pass an existing file"), "{said}");
 }
 
 #[tokio::test]
@@ -408,7 +416,7 @@ async fn a_client_says_when_the_server_does_not_speak_tls() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         };
         let (said, ()) = tokio::join!(refusal(address, only(&pem)), serve);
-        assert!(said.contains("does not speak TLS; start wss-server there"), "{said}");
+        assert!(said.contains("does not use TLS; start wss-server there"), "{said}");
     }
 }
 

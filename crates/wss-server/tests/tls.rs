@@ -57,7 +57,7 @@ async fn a_name_is_greeted_over_tls_and_both_lines_are_printed() {
 }
 
 #[tokio::test]
-async fn the_page_is_at_the_root_so_that_a_browser_can_be_told_to_trust_the_certificate() {
+async fn the_root_serves_the_page() {
     let (server, pem) = start("page", &[]).await;
     let answer = https(&server, pem, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -88,7 +88,7 @@ async fn a_hello_that_never_ends_is_dropped_within_open_timeout() {
 }
 
 #[tokio::test]
-async fn hellos_that_are_junk_cut_off_or_never_end_are_a_line_each_and_harm_nobody() {
+async fn invalid_client_hellos_log_one_line_each() {
     let (server, pem) = start("junk", &["--open-timeout", "0.5"]).await;
     let url = format!("wss://localhost:{}", server.address.port());
     connect_tls(&url, connector(Trust::File(pem)).unwrap(), async |socket| {
@@ -152,7 +152,7 @@ async fn the_code_of_a_refused_frame_arrives_over_tls_too() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sigterm_closes_with_1001_over_tls_too_and_drops_a_client_in_the_middle_of_its_hello() {
+async fn sigterm_closes_tls_with_1001_and_drops_handshakes() {
     let (mut server, pem) = start("shutdown", &[]).await;
     let mut half = Raw::connect(server.address).await;
     half.write([22, 3, 1, 2, 0, 1]).await;
@@ -238,7 +238,7 @@ async fn whoever_is_told_the_end_is_told_the_end_of_tls_too() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn at_a_stop_a_client_that_leaves_with_its_last_word_is_told_1001_and_not_reset() {
+async fn shutdown_over_tls_sends_1001_without_reset() {
     let (mut server, pem) = start("last_word", &[]).await;
     let mut streams = Vec::new();
     for _ in 0..20 {

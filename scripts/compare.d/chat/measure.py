@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares chat-server with axum's chat pattern and Socket.IO: one room, one who talks.
+"""Compares chat-server with axum's chat pattern and Socket.IO: one room, one client that sends.
 
     scripts/compare.d/chat/measure.py [--clients 1000] [--in-flight 64] [--seconds 10] [--rounds 3]
 
@@ -29,8 +29,8 @@ def start(command, folder):
 
 
 def header(chat, folder, name):
-    link = subprocess.run([chat, "--data", folder, "--invite", name], capture_output=True, text=True, check=True)
-    return f"Authorization: Bearer {link.stdout.strip().partition('#')[2]}"
+    token = subprocess.run([chat, "--data", folder, "--token", name], capture_output=True, text=True, check=True)
+    return f"Authorization: Bearer {token.stdout.strip()}"
 
 
 def main():
@@ -56,9 +56,9 @@ def main():
                     headers = ["-"]
                     if name == "chat-server":
                         flags = ["--data", folder, "--rate", "1000000"]
-                        # It takes ten connections of one name.
-                        headers = [header(chat, folder, f"P{n}") for n in range((given.clients + slow + 9) // 10)]
                         server, url = start([chat, "127.0.0.1:0", *flags], folder)
+                        # The chat accepts ten connections of one name.
+                        headers = [header(chat, folder, f"P{n}") for n in range((given.clients + slow + 9) // 10)]
                         kind, path = "chat", "/rooms/lobby"
                     elif name == "axum":
                         server, url = start([axum], folder)
@@ -73,7 +73,7 @@ def main():
                     finally:
                         server.kill()
                         server.wait()
-    print("| who never reads | server | deliveries/s | CPU per delivery, µs | p50, ms | p99, ms | memory idle → loaded, MiB |")
+    print("| clients that never read | server | deliveries/s | CPU per delivery, µs | p50, ms | p99, ms | memory idle → loaded, MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for (slow, name), rounds in found.items():
         middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}

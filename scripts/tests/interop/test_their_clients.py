@@ -51,7 +51,7 @@ def test_wss_server_greets_who_trusts_its_certificate_alone(serve, library, cert
         converse(library.connect(server.url(host), "--ca", used), server, name)
 
 
-def test_time_server_tells_the_time_and_answers_a_ping_and_a_close(serve, library):
+def test_time_server_sends_the_time_and_answers_pings(serve, library):
     client = library.connect(serve("time-server").url())
     for _ in range(2):
         off = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(client.event("text"))
@@ -62,7 +62,7 @@ def test_time_server_tells_the_time_and_answers_a_ping_and_a_close(serve, librar
     assert client.event("closed", skipping="text") == 1000
 
 
-def test_counter_server_counts_clicks_as_text_and_as_binary_and_tells_of_a_bad_event_only_its_sender(serve, library):
+def test_counter_server_accepts_text_and_binary_clicks(serve, library):
     url = serve("counter-server").url()
     bystander = library.connect(url)
     bystander.receives(users(1), state(0))
@@ -83,7 +83,7 @@ def test_counter_server_counts_clicks_as_text_and_as_binary_and_tells_of_a_bad_e
     bystander.receives(*(state(value) for _, _, value in steps), users(1))
 
 
-def test_counter_server_shows_all_libraries_the_same_in_the_same_order(serve, everyone):
+def test_all_libraries_receive_the_same_values_in_order(serve, everyone):
     server = serve("counter-server")
     clients = []
     for library in everyone:

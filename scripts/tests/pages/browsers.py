@@ -171,6 +171,7 @@ class Browser:
         for handle in self.driver.window_handles:
             if handle != self.first:
                 self.driver.switch_to.window(handle)
+                self.driver.delete_all_cookies()  # Those of every chat would not fit into a request.
                 self.driver.close()
         self.driver.switch_to.window(self.first)
 

@@ -34,7 +34,7 @@ def server(program):
     return program("counter-server")
 
 
-def test_all_tabs_follow_the_clicks_by_mouse_and_the_number_of_users(browser, server):
+def test_all_tabs_show_clicks_and_user_count(browser, server):
     one = browser.open(server.page)
     one.shows(".online", "1 user online")
     two, three = browser.open(server.page), browser.open(server.page)
@@ -64,7 +64,7 @@ def test_tab_enter_and_space_work_it_and_the_focus_is_visible(browser, server):
     all_show([tab, other], ".value", "1")
 
 
-def test_a_killed_server_is_told_of_and_its_page_returns_without_a_reload(browser, server, program):
+def test_a_page_reconnects_after_its_server_is_killed(browser, server, program):
     tab = browser.open(server.page).connected()
     tab.run("document.querySelector('.plus').focus()")
     tab.press(Keys.ENTER)
@@ -90,7 +90,7 @@ def test_a_killed_server_is_told_of_and_its_page_returns_without_a_reload(browse
     assert "Connected " in tab.run("return heard")
 
 
-def test_the_next_try_is_at_once_when_the_network_or_the_reader_returns(browser, server, program):
+def test_a_page_retries_when_network_or_user_returns(browser, server, program):
     tab = browser.open(server.page).connected()
     offline = "window.dispatchEvent(new Event('offline')); return document.querySelector('.status').textContent"
     assert tab.run(offline) == "Connection lost", "it is believed at once"
@@ -122,7 +122,7 @@ def test_a_page_that_the_back_button_brings_back_connects_anew(browser, server, 
         assert tab.run("return window.kept"), "it came from the cache, or the test tests nothing"
 
 
-def test_a_server_that_no_longer_answers_is_taken_for_lost_and_its_page_returns(browser, server):
+def test_a_page_reconnects_when_its_server_hangs(browser, server):
     tab = browser.open(server.page).connected()
     tab.shows(".value", "0")
     server.freeze()
@@ -179,7 +179,7 @@ def test_an_idle_page_tells_of_a_dead_link_within_45_seconds(browser, server):
 
 
 @pytest.mark.parametrize("folder, page", [("/", ""), ("/counter/", ""), ("/a/b/", "index.html?query#fragment")])
-def test_an_idle_page_asks_its_server_also_behind_a_prefix_and_stays_connected_while_it_is_well(browser, fake, folder, page):
+def test_an_idle_page_checks_its_server_and_stays(browser, fake, folder, page):
     server = fake("counter.html", says(state(5)), before=IMPATIENT)
     tab = browser.open(server.page[:-1] + folder + page)
     tab.shows(".value", "5")
@@ -187,7 +187,7 @@ def test_an_idle_page_asks_its_server_also_behind_a_prefix_and_stays_connected_w
     assert (tab.text(".status"), server.connected) == ("Connected", [folder])
 
 
-def test_a_server_that_hangs_up_on_everyone_is_asked_less_and_less_often(browser, fake):
+def test_a_page_backs_off_when_always_disconnected(browser, fake):
     def talk(socket):
         socket.send(state(1))
         socket.close(1011)
@@ -202,7 +202,7 @@ def test_a_server_that_hangs_up_on_everyone_is_asked_less_and_less_often(browser
     until("the waits", lambda: waits()[:3], [1, 2, 4])
 
 
-def test_the_ends_of_an_i64_are_shown_to_the_digit_and_fit_a_phone_and_a_desktop(browser, fake):
+def test_extreme_values_are_exact_and_fit_the_screen(browser, fake):
     value = "0"
     server = fake("counter.html", lambda socket: says(users(1234567), state(value))(socket))
     tab = browser.open()
@@ -239,7 +239,7 @@ def test_a_browser_that_rounds_beyond_2_53_says_so(browser, fake):
     tab.shows(".value", "≈9223372036854776000")
 
 
-def test_an_error_is_shown_as_text_to_this_user_and_goes_with_the_next_click(browser, fake):
+def test_an_error_shows_until_the_next_click(browser, fake):
     message = f"No further: {MARKUP}"
     talk = says(state(7), json.dumps({"type": "error", "message": message}), answer=state(8))
     tab = browser.open(fake("counter.html", talk).page)

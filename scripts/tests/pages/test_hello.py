@@ -41,7 +41,7 @@ def is_greeted(tab, name):
     tab.shows(".status", GREETED)
 
 
-def test_names_are_greeted_with_a_script_without_a_letter_and_as_markup(tab, server):
+def test_names_of_markup_or_symbols_are_greeted(tab, server):
     tab.shows(".status", "Ready")
     for name in ("Ada", "", "Zoë 你好 👋🏽", "  two  spaces ", MARKUP, "x" * 500):
         is_greeted(tab, name)
@@ -69,7 +69,7 @@ def test_the_keyboard_is_enough_also_to_scroll_a_long_greeting(tab, server):
     until("what is below the window of it", below, lambda below: below < 1)
 
 
-def test_with_no_server_it_says_so_goes_on_trying_and_greets_the_name_that_was_sent(tab, server, program):
+def test_a_page_without_server_retries_and_greets_later(tab, server, program):
     server.kill()
     tab.greet("Patience")
     tab.finds_nobody(server.address)
@@ -79,14 +79,14 @@ def test_with_no_server_it_says_so_goes_on_trying_and_greets_the_name_that_was_s
     tab.shows(".notice", "")
 
 
-def test_a_name_over_the_limit_is_refused_with_1009_and_not_sent_again(tab):
+def test_an_oversized_name_closes_with_1009_without_retry(tab):
     tab.greet("x" * 1001)
     tab.shows(".status", re.compile("^The server refused: code 1009 "))
     assert tab.text(".hint") == "", "it announces no other try"
     is_greeted(tab, "Ada")
 
 
-def test_a_refusal_is_shown_with_its_reason_as_text_and_a_close_without_a_greeting_is_named(browser, fake):
+def test_a_close_is_shown_with_its_reason(browser, fake):
     closes = [(1008, MARKUP), (1003, ""), (1000, "")]
 
     def talk(socket):
@@ -126,7 +126,7 @@ def test_the_back_button_brings_back_what_was_greeted(tab, foreign):
     is_greeted(tab, "Grace")
 
 
-def test_over_wss_it_is_refused_until_exactly_this_certificate_is_trusted(browser, another_browser, program, certificates):
+def test_wss_works_only_with_the_trusted_certificate(browser, another_browser, program, certificates):
     used, other = certificates
     server = program("wss-server")
     browser.expected = "certificate|TLS|SSL"

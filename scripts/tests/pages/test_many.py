@@ -50,7 +50,7 @@ def house(start, program, tmp_path):
     return house
 
 
-def test_two_browsers_on_two_servers_behind_nginx_share_the_value_and_the_number_of_users(browser, house):
+def test_browsers_behind_nginx_share_value_and_users(browser, house):
     house()
     tabs = [browser.open(house.page) for _ in range(2)]
     all_show(tabs, ".online", "2 users online")
@@ -60,7 +60,7 @@ def test_two_browsers_on_two_servers_behind_nginx_share_the_value_and_the_number
         all_show(tabs, ".value", f"{n}")
 
 
-def test_a_killed_servers_browser_goes_on_at_the_other_and_the_users_are_right(browser, house):
+def test_a_browser_moves_when_its_server_is_killed(browser, house):
     house()
     tabs = [browser.open(house.page) for _ in range(4)]
     all_show(tabs, ".online", "4 users online")
@@ -74,7 +74,7 @@ def test_a_killed_servers_browser_goes_on_at_the_other_and_the_users_are_right(b
     all_show(tabs, ".value", "0")
 
 
-def test_while_redis_is_away_the_pages_stay_connected_and_say_so_and_go_on_when_it_is_back(browser, house):
+def test_pages_stay_connected_during_a_redis_outage(browser, house):
     house()
     tabs = one, two = browser.open(house.page).connected(), browser.open(house.page).connected()
     one.click(".plus")
@@ -93,7 +93,7 @@ def test_while_redis_is_away_the_pages_stay_connected_and_say_so_and_go_on_when_
 
 
 @pytest.mark.parametrize("interval, cut", [("1", False), ("0", True)])
-def test_pings_keep_a_quiet_connection_from_being_cut_by_nginx_and_without_them_it_is_cut(browser, house, interval, cut):
+def test_nginx_cuts_idle_connections_only_without_pings(browser, house, interval, cut):
     house("--ping-interval", interval, change=("proxy_read_timeout 60s", "proxy_read_timeout 4s"))
     tab = browser.open(house.page).connected()
     assert tab.wait_for("""

@@ -19,7 +19,7 @@ TRY = """
 
 
 @pytest.mark.parametrize("name", ["hello", "time", "counter"])
-def test_a_page_by_the_address_that_the_server_was_told_to_listen_on_is_let_in(browser, program, name):
+def test_a_page_from_the_listen_address_is_allowed(browser, program, name):
     used(name, browser.open(program(f"{name}-server", "127.0.0.2:0").page))
 
 
@@ -31,7 +31,7 @@ def test_a_page_by_another_address_of_the_machine_is_let_in(browser, program):
 @pytest.mark.parametrize("name, itself, framed, allowed", [
     ("hello", "refused", "refused", None), ("time", "refused", "let in", None), ("counter", "refused", "let in", None),
     ("counter", "let in", "refused", "its own"), ("counter", "refused", "refused", "https://elsewhere.example")])
-def test_a_foreign_page_and_its_sandboxed_frame_get_only_where_they_may(
+def test_foreign_pages_and_sandboxed_frames_need_allow_origin(
         browser, program, foreign, name, itself, framed, allowed):
     browser.expected = "403"
     flags = ["--allow-origin", foreign.rstrip("/") if allowed == "its own" else allowed] if allowed else []

@@ -19,7 +19,7 @@ def test_an_error_in_a_page_is_noticed(browser, fake):
 
 @pytest.mark.parametrize("name, default", [
     ("hello", "ws://localhost:8765/"), ("time", "ws://127.0.0.1:5678/"), ("counter", "ws://127.0.0.1:6789/")])
-def test_opened_as_a_file_it_says_where_nobody_answers_and_finds_the_server_when_it_comes(
+def test_a_file_page_finds_its_server_later(
         browser, program, as_file, name, default):
     assert f'fileUrl = "{default}"' in (WEB / f"{name}.html").read_text()
     # On a port of the test's own instead.
@@ -36,7 +36,7 @@ def test_opened_as_a_file_it_says_where_nobody_answers_and_finds_the_server_when
         assert tab.wait_for(asked), "its policy lets it ask whether the server is well"
 
 
-def test_every_address_that_a_server_names_serves_a_page_that_works(browser, program):
+def test_every_announced_address_serves_a_working_page(browser, program):
     server = program("counter-server", "localhost:0")
     until("what it prints", lambda: server.printed, lambda printed: b"open http" in printed)
     printed = server.printed.decode()
@@ -52,7 +52,7 @@ def test_a_page_that_is_refused_says_where_to_look(browser, program):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_it_is_one_file_asks_for_nothing_else_and_leaves_no_global(browser, fake, name):
+def test_a_page_is_one_file_without_globals(browser, fake, name):
     server = fake(f"{name}.html", before="window.before = new Set(Object.getOwnPropertyNames(window))")
     tab = browser.open(server.page)
     tab.wait_for("await new Promise((done) => setTimeout(done, 500))")  # Time to ask for a favicon.

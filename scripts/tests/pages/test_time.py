@@ -21,7 +21,7 @@ def test_the_list_grows_newest_first_each_line_a_time_of_now(browser, program):
     assert seen == sorted(seen, reverse=True)
 
 
-def test_a_long_run_leaves_fifty_lines_and_what_they_hold_is_text(browser, fake):
+def test_only_the_last_fifty_lines_stay_as_text(browser, fake):
     talk = says(*(f"line {n}" for n in range(500)), b"binary", "x" * (1 << 20), MARKUP)
     tab = browser.open().open_framed(fake("time.html", talk))
     tab.shows("li:first-child", MARKUP)
@@ -34,7 +34,7 @@ def test_a_long_run_leaves_fifty_lines_and_what_they_hold_is_text(browser, fake)
         tab.fits(f"at {width} px")
 
 
-def test_who_reads_the_newest_line_sees_the_next_come_and_who_reads_older_ones_sees_them_stay(browser, fake):
+def test_the_list_scrolls_only_at_its_newest_line(browser, fake):
     server = fake("time.html", says(*(f"line {n}" for n in range(40))))
     tab = browser.open(server.page)
     tab.shows("li:first-child", "line 39")
@@ -47,7 +47,7 @@ def test_who_reads_the_newest_line_sees_the_next_come_and_who_reads_older_ones_s
         assert abs(tab.run(where) - before) < 2
 
 
-def test_a_link_that_is_dead_without_a_word_is_told_of_and_the_list_goes_on(browser, program):
+def test_a_dead_connection_is_reported_and_replaced(browser, program):
     server = program("time-server")
     tab = browser.open(server.page)
     lines(tab, 1)

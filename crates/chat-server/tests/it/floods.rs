@@ -6,7 +6,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use crate::{Chat, event, greeting, line, next};
 
 #[tokio::test]
-async fn who_says_too_much_is_told_to_wait_and_who_goes_on_is_closed_with_1008() {
+async fn a_persistent_flooder_is_closed_with_1008() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let mut bob = chat.join("lobby", "Bob").await;
@@ -58,7 +58,7 @@ async fn many_connections_of_one_person_share_what_it_may_say() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_said_gets_an_error_that_repeats_nothing_and_the_connection_stays() {
+async fn an_invalid_message_gets_an_error_without_echo() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
@@ -125,7 +125,7 @@ async fn post_10_mb(ada: &mut Peer) -> i64 {
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_costs_the_others_nothing_and_is_told_of_its_gap() {
+async fn a_stopped_reader_is_told_of_its_gap() {
     let chat = Chat::start(&["--rate", "100000", "--ping-interval", "0"]).await;
     let mut slow = chat.join("lobby", "Slow").await;
     greeting(&mut slow).await;
@@ -144,7 +144,7 @@ async fn a_reader_that_stops_costs_the_others_nothing_and_is_told_of_its_gap() {
 }
 
 #[tokio::test]
-async fn who_says_again_what_it_has_not_heard_yet_hears_it_in_its_place() {
+async fn a_resent_message_keeps_its_order() {
     let chat = Chat::start(&["--rate", "100000", "--ping-interval", "0"]).await;
     let mut slow = chat.join("lobby", "Ada").await;
     greeting(&mut slow).await;
@@ -179,7 +179,7 @@ async fn who_comes_too_often_is_1013_and_others_are_let_in() {
 }
 
 #[tokio::test]
-async fn the_eleventh_connection_of_one_name_in_a_room_is_1013_until_another_ends() {
+async fn the_eleventh_connection_of_a_name_gets_1013() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut peers = Vec::new();
     for _ in 0..10 {

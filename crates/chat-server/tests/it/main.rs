@@ -4,6 +4,8 @@
 mod access;
 /// The server limits clients that send too much, and rejects invalid messages.
 mod floods;
+/// An invitation is exchanged for a cookie, once.
+mod invitations;
 /// Prometheus receives the metrics.
 mod metrics;
 /// A client that reconnects receives the messages that it missed, or a gap event.
@@ -65,7 +67,7 @@ impl Chat {
     async fn connect(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Peer, u16> {
         let mut request = format!("{}{path}", self.server.url()).into_client_request().unwrap();
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
         match soon("a connect", connect_async(request)).await {
             Ok((socket, _)) => Ok(Peer(socket)),
@@ -81,9 +83,36 @@ impl Chat {
 
     /// Joins a room again, with a query.
     async fn rejoin(&self, room: &str, name: &str, query: &str) -> Peer {
-        let cookie = format!("other=1; chat={}", self.token(room, name));
+        let bearer = format!("Bearer {}", self.token(room, name));
         let path = format!("/rooms/{room}{query}");
-        self.connect(&path, &[("Cookie", &cookie)]).await.ok().unwrap()
+        self.connect(&path, &[("Authorization", &bearer)]).await.ok().unwrap()
+    }
+
+    /// Asks for a room without an upgrade, with these lines in the head. Returns the response.
+    async fn ask(&self, room: &str, lines: &str) -> String {
+        let request = format!("GET /rooms/{room} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+        testing::http(self.server.address, &request).await
+    }
+
+    /// The name of the cookie that the server uses.
+    async fn cookie_name(&self) -> String {
+        let bearer = self.token("lobby", "Ada");
+        let lines = format!("Authorization: Bearer {bearer}\r\nChat-Login: cookie\r\n");
+        cookie(&self.ask("lobby", &lines).await).split_once('=').unwrap().0.to_owned()
+    }
+
+    /// Runs the program with the server's folder and more flags. Returns its first line of output.
+    async fn print(&self, flags: &[&str]) -> String {
+        let args = [&["--data", self.folder.to_str().unwrap()], flags].concat();
+        let out = testing::run(EXE, &args, "").await;
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The `Chat-Login` header with a new invitation for the lobby.
+    async fn invitation(&self, verb: &str, name: &str) -> String {
+        let link = self.print(&["--invite", name]).await;
+        format!("Chat-Login: {verb} {}\r\n", link.split_once('#').unwrap().1)
     }
 }
 
@@ -111,9 +140,22 @@ fn sign(key: &[u8], token: &Value) -> String {
     format!("{}.{}", BASE64.encode(payload), BASE64.encode(mac.finalize().into_bytes()))
 }
 
+/// The content of a token.
+fn payload(token: &str) -> Value {
+    let payload = token.split_once('.').unwrap().0;
+    serde_json::from_slice(&BASE64.decode(payload).unwrap()).unwrap()
+}
+
 /// Milliseconds since 1970.
 fn now() -> i64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
+}
+
+/// The cookie that a response sets, as NAME=VALUE.
+fn cookie(response: &str) -> String {
+    let lower = response.to_lowercase();
+    let at = lower.find("\r\nset-cookie: ").unwrap_or_else(|| panic!("no cookie: {response}"));
+    response[at + 14..].split(';').next().unwrap().to_owned()
 }
 
 async fn event(peer: &mut Peer) -> Value {

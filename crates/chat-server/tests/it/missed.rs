@@ -44,7 +44,7 @@ async fn who_comes_back_hears_exactly_what_it_missed() {
 }
 
 #[tokio::test]
-async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() {
+async fn a_client_behind_the_tape_gets_a_gap() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let first = post(&mut ada, 1, 1).await;
@@ -61,7 +61,7 @@ async fn who_missed_more_than_is_held_is_told_of_the_gap_and_hears_the_newest() 
 }
 
 #[tokio::test]
-async fn who_left_a_room_in_which_nobody_had_spoken_misses_nothing_either() {
+async fn reconnecting_to_a_formerly_empty_room_misses_nothing() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut bob = chat.join("lobby", "Bob").await;
     let last = greeting(&mut bob).await[0]["number"].as_i64().unwrap();
@@ -74,7 +74,7 @@ async fn who_left_a_room_in_which_nobody_had_spoken_misses_nothing_either() {
 }
 
 #[tokio::test]
-async fn who_comes_back_to_a_server_that_lost_its_file_is_told_of_the_gap() {
+async fn a_lost_database_is_reported_as_a_gap() {
     let mut chat = Chat::start(&["--rate", "1000"]).await;
     let last = post(&mut chat.join("lobby", "Ada").await, 1, 2).await;
     chat.server.kill().await;
@@ -87,7 +87,7 @@ async fn who_comes_back_to_a_server_that_lost_its_file_is_told_of_the_gap() {
 }
 
 #[tokio::test]
-async fn who_comes_back_to_a_room_whose_history_is_too_old_is_told_of_the_gap() {
+async fn a_pruned_history_is_reported_as_a_gap() {
     let chat = Chat::start(&[]).await;
     let eight_days = 8 * 24 * 3600 * 1000;
     let (_bob, events) = reconnect(&chat, now() - eight_days).await;
@@ -155,22 +155,22 @@ async fn what_is_said_again_under_the_same_id_is_heard_once() {
 }
 
 #[tokio::test]
-async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_follows() {
+async fn five_hundred_reconnecting_clients_miss_nothing() {
     let mut chat = Chat::start(&["--rate", "10000"]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let seen = post(&mut ada, 1, 100).await;
     post(&mut ada, 101, 150).await;
     chat.kill_and_restart().await;
-    let cookies: Vec<_> =
-        (0..500).map(|n| format!("chat={}", chat.token("lobby", &format!("P{n}")))).collect();
+    let bearers: Vec<_> =
+        (0..500).map(|n| format!("Bearer {}", chat.token("lobby", &format!("P{n}")))).collect();
     let url = format!("{}/rooms/lobby?since={seen}", chat.server.url());
     let mut tasks = JoinSet::new();
-    for cookie in cookies {
+    for bearer in bearers {
         let url = url.clone();
         tasks.spawn(async move {
             use tungstenite::client::IntoClientRequest;
             let mut request = url.into_client_request().unwrap();
-            request.headers_mut().insert("Cookie", cookie.parse().unwrap());
+            request.headers_mut().insert("Authorization", bearer.parse().unwrap());
             let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
             let mut peer = Peer(socket);
             let mut heard = Vec::new();
@@ -195,7 +195,7 @@ async fn five_hundred_who_come_back_at_once_all_hear_what_they_missed_and_what_f
 }
 
 #[tokio::test]
-async fn who_says_again_what_was_written_down_is_told_so_and_nobody_else_hears_it_twice() {
+async fn a_resent_stored_message_is_acknowledged_once() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     ada.send(line("mine", "once")).await;

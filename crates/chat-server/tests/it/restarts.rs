@@ -32,7 +32,7 @@ async fn post_until_closed(mut peer: Peer, well_under_way: Arc<Semaphore>) -> (V
 }
 
 #[tokio::test]
-async fn a_kill_9_loses_nothing_that_was_acknowledged_and_keeps_the_order() {
+async fn kill_9_loses_no_acknowledged_message() {
     let mut chat = Chat::start(&["--rate", "100000"]).await;
     let (mut tasks, well_under_way) = (JoinSet::new(), Arc::new(Semaphore::new(0)));
     for room in 0..4 {
@@ -75,7 +75,7 @@ async fn sigterm_closes_with_1001_and_what_was_said_is_there_after_it() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_the_same_folder_waits_for_the_end_of_the_first() {
+async fn a_second_server_waits_for_the_database() {
     let mut chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     crate::post(&mut ada, 1, 3).await;
@@ -103,6 +103,8 @@ async fn an_unusable_folder_or_database_is_one_sentence() {
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("file");
     std::fs::write(&file, "x".repeat(10_000)).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, owner_only).unwrap();
     let damaged = folder.join("damaged");
     std::fs::create_dir(&damaged).unwrap();
     std::fs::copy(&file, damaged.join("chat.db")).unwrap();

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::{Chat, event, greeting, line, next, post, texts};
 
 #[tokio::test]
-async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_does() {
+async fn a_room_receives_its_messages_in_one_order() {
     let chat = Chat::start(&["--rate", "10000"]).await;
     let mut other = chat.join("cellar", "Eve").await;
     greeting(&mut other).await;
@@ -47,7 +47,7 @@ async fn everyone_in_a_room_hears_the_same_in_the_same_order_and_no_other_room_d
 }
 
 #[tokio::test]
-async fn a_message_has_a_number_a_time_a_name_and_an_id() {
+async fn a_message_has_number_time_name_and_id() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     let before = crate::now();
@@ -63,7 +63,7 @@ async fn a_message_has_a_number_a_time_a_name_and_an_id() {
 }
 
 #[tokio::test]
-async fn who_is_here_is_told_once_for_each_name_when_somebody_comes_or_goes() {
+async fn presence_is_sent_once_per_name_that_changes() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;
@@ -96,7 +96,7 @@ async fn of_sixty_who_are_here_fifty_are_named() {
 }
 
 #[tokio::test]
-async fn names_and_texts_arrive_as_they_were_with_all_that_unicode_and_html_have() {
+async fn names_and_texts_arrive_unchanged() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let strange = [
         "<script>alert(1)</script>",
@@ -122,7 +122,7 @@ async fn names_and_texts_arrive_as_they_were_with_all_that_unicode_and_html_have
 }
 
 #[tokio::test]
-async fn a_newcomer_hears_the_last_fifty_also_of_a_room_that_was_empty_since() {
+async fn a_new_client_receives_the_last_fifty_messages() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     post(&mut ada, 1, 60).await;
@@ -139,11 +139,11 @@ async fn a_newcomer_hears_the_last_fifty_also_of_a_room_that_was_empty_since() {
 async fn a_browser_receives_compressed_messages() {
     for (flags, is_compressed) in [(&[][..], true), (&["--compression", "none"], false)] {
         let chat = Chat::start(flags).await;
-        let cookie = format!("Cookie: chat={}\r\n", chat.token("lobby", "Ada"));
+        let bearer = format!("Authorization: Bearer {}\r\n", chat.token("lobby", "Ada"));
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nHost:";
         let request = HANDSHAKE.replace("GET / ", "GET /rooms/lobby ");
         let mut raw = Raw::connect(chat.server.address).await;
-        raw.write(request.replace("Host:", &(cookie + offer))).await;
+        raw.write(request.replace("Host:", &(bearer + offer))).await;
         let head = raw.head().await;
         assert_eq!(head.contains("permessage-deflate"), is_compressed, "{head}");
         raw.frame(0x81, json!({"id": "1", "text": "a".repeat(500)}).to_string()).await;

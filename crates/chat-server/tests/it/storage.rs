@@ -9,7 +9,13 @@ use crate::{Chat, EXE, event, greeting, line, next, now, post, texts};
 const DAY: i64 = 24 * 3600 * 1000;
 
 fn open(folder: &Path) -> Connection {
-    Connection::open(folder.join("chat.db")).unwrap()
+    let path = folder.join("chat.db");
+    // The server rejects a database that everyone can read.
+    let mut options = std::fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).append(true).open(&path).unwrap();
+    Connection::open(path).unwrap()
 }
 
 async fn ready(chat: &Chat) -> String {
@@ -110,7 +116,7 @@ async fn a_backup_of_no_database_is_one_error_message() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_removed_folder_rejects_messages_until_it_is_back() {
+async fn a_removed_folder_rejects_messages_until_it_returns() {
     let chat = Chat::start(&[]).await;
     let mut ada = chat.join("lobby", "Ada").await;
     greeting(&mut ada).await;

@@ -1,5 +1,5 @@
-//! The PEM file that holds the server's certificate and key: reads and checks it, so that a wrong
-//! file ends in one sentence and not in a TLS library's riddle.
+//! Reads and checks the PEM file of a certificate and its key, so that a wrong file gives an error
+//! that helps, and not the text of a TLS library.
 
 use std::fs;
 use std::io;
@@ -11,27 +11,27 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
-/// The keys and the certificates in `pem`, of which there is at least one, and all can be parsed.
-/// A byte order mark, CRLF, text between the blocks and blocks of other kinds are no faults.
-pub(crate) fn read(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
-    let (keys, mut others) = read_keys(pem, remedy)?;
+/// The keys and the certificates in `pem`. There is at least one certificate, and all can be
+/// parsed. A byte order mark, CRLF, text between the blocks and blocks of other kinds are allowed.
+pub(crate) fn read(pem: &Path, hint: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
+    let (keys, mut others) = read_keys(pem, hint)?;
     others.retain(|block| block.tag() == "CERTIFICATE");
     if others.is_empty() {
-        return Err(format!("{} holds no certificate; {}", pem.display(), another(pem)));
+        return Err(format!("{} has no certificate; {}", pem.display(), another(pem)));
     }
     Ok((keys, others))
 }
 
 /// The keys in `pem`, and the other blocks. All certificates among them can be parsed.
-pub(crate) fn read_keys(pem: &Path, remedy: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
+pub(crate) fn read_keys(pem: &Path, hint: &str) -> Result<(Vec<Pem>, Vec<Pem>), String> {
     let file = pem.display();
     let text = fs::read(pem).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no {file}; {remedy}"),
+        io::ErrorKind::NotFound => format!("there is no {file}; {hint}"),
         _ => format!("cannot read {file} ({error}); check its path and its permissions"),
     })?;
     let blocks = pem::parse_many(&text).unwrap_or_default();
     let whole = |block: &Pem| block.tag() != "CERTIFICATE" || parse(block).is_some();
-    // `pem` takes a block that is cut short for the end of the file, hence the count.
+    // `pem` silently stops at a truncated block, so we count the blocks.
     let begun = String::from_utf8_lossy(&text).matches("-----BEGIN ").count();
     if begun != blocks.len() || !blocks.iter().all(whole) {
         return Err(format!("{file} is damaged; {}", another(pem)));
@@ -44,7 +44,7 @@ fn parse(block: &Pem) -> Option<X509Certificate<'_>> {
     parsed.ok().map(|(_, certificate)| certificate)
 }
 
-/// How to come by a better file. Only what this project made itself may be deleted.
+/// How to get a better file. The hint to delete is only for files that this project makes.
 fn another(pem: &Path) -> String {
     if pem == super::default_path() {
         "delete it and start wss-server again, or run scripts/make-cert".to_owned()
@@ -53,7 +53,7 @@ fn another(pem: &Path) -> String {
     }
 }
 
-/// Whether key and certificate were made together. OpenSSL says so itself: an EC key may hold its
+/// Whether the key belongs to the certificate. OpenSSL decides, because an EC key may have its
 /// public half in another form than the certificate, or not at all (RFC 5915, section 3).
 #[cfg(not(any(windows, target_vendor = "apple")))]
 pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
@@ -63,9 +63,8 @@ pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
     matches!((public, private), (Ok(public), Ok(private)) if public.public_eq(&private))
 }
 
-/// Whether key and certificate were made together. RSA's modulus stands in both, byte by byte
-/// (RFC 8017, A.1.2). Of other kinds the algorithm must agree, and the rest is left to the TLS
-/// library.
+/// Whether the key belongs to the certificate. Both contain the same RSA modulus (RFC 8017, A.1.2).
+/// For other kinds this only compares the algorithms, because the TLS library checks the rest.
 #[cfg(any(windows, target_vendor = "apple"))]
 pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
     use x509_parser::public_key::PublicKey;
@@ -81,7 +80,7 @@ pub(crate) fn fits(certificate: &Pem, key: &Pem) -> bool {
     windows.any(|window| window == shared)
 }
 
-/// Finds what a client would object to in the server's own certificate.
+/// Finds the reasons for which a client would reject the server's certificate.
 pub(crate) fn check(pem: &Path, own: &Pem, host: &str) -> Result<(), String> {
     let Some(certificate) = parse(own) else {
         return Ok(());
@@ -106,11 +105,11 @@ pub(crate) fn check(pem: &Path, own: &Pem, host: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{whose} is for {names:?}, not for {host}; serve there, or name one for {host} by --cert"
+        "{whose} is for {names:?}, not for {host}; serve there, or pass one for {host} with --cert"
     ))
 }
 
-/// The hosts a certificate is for: browsers look at subjectAltName, not at the common name.
+/// The hosts of a certificate. Browsers read subjectAltName, not the common name.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names);
@@ -126,7 +125,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     names.filter_map(name).collect()
 }
 
-/// Case is nothing, and `*.` stands for one label (RFC 6125).
+/// Ignores case, and `*.` stands for one label (RFC 6125).
 fn covers(name: &str, host: &str) -> bool {
     let parents = name.strip_prefix("*.").zip(host.split_once('.'));
     name.eq_ignore_ascii_case(host)

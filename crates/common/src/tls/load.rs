@@ -1,10 +1,10 @@
-//! TLS for the two demos that speak it: the server's side and the client's side. What stands in a
-//! PEM file is [`certificate`](super::certificate)'s affair.
+//! TLS settings for a server and for a client. [`certificate`](super::certificate) reads the PEM
+//! files.
 //!
-//! native-tls is OpenSSL on Linux, Secure Transport on macOS and SChannel on Windows, and each
-//! is fussy in its own way: all want a key's text to begin with the key, macOS refuses
-//! certificates with a key among them, Windows takes the first block for the server's own
-//! certificate. So each is given what all three accept.
+//! native-tls is OpenSSL on Linux, Secure Transport on macOS and SChannel on Windows. Each has its
+//! own rules: all expect a key's text to begin with the key, macOS rejects certificates with a key
+//! among them, and Windows takes the first block as the server's own certificate. So we pass a form
+//! that all three accept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,25 @@ use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 
 use super::certificate;
-use crate::Result;
+use crate::{Result, check_private};
 
-/// Whom a client believes. One or the other, never both: a client that also trusted every
-/// authority of the system would not notice that it talks to a stranger.
+/// The certificate authorities that a client trusts. It is one or the other, because a client that
+/// also trusted the system's authorities could be connected to another server with a valid
+/// certificate.
 #[derive(Clone, Debug)]
 pub enum Trust {
     /// The certificates in this PEM file, and no others.
     File(PathBuf),
-    /// The authorities this system trusts, and no others.
+    /// The authorities that this system trusts, and no others.
     SystemRoots,
 }
 
 /// How often the files of a certificate are read again.
 const RENEWAL_CHECK: Duration = Duration::from_secs(5);
 
-/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has an
-/// acceptor for the new certificate. If that cannot be used, the old one stays, and the log says why.
+/// Like [`acceptor`], and follows the files: within 10 s after they have changed, the receiver has
+/// an acceptor for the new certificate. If that cannot be used, the old one stays, and the log has
+/// the reason.
 ///
 /// # Errors
 ///
@@ -47,14 +49,14 @@ pub fn renewed_acceptor(
     if ![Some(&pem), key.as_ref()].into_iter().flatten().all(is_file) {
         return Ok(watch::channel(acceptor(&pem, key.as_deref(), host)?).1);
     }
-    // The contents, because a change of a link on the way to a file leaves its time as it is.
+    // Compare the contents, because a changed link on the path leaves the file's time as it is.
     let read = |pem: &Path, key: Option<&Path>| [Some(pem), key].map(|file| fs::read(file?).ok());
-    // Read before the certificate is loaded, so that a change in between is noticed later.
+    // Read them before the certificate is loaded, so that a change in between is noticed later.
     let mut known = read(&pem, key.as_deref());
     let (sender, receiver) = watch::channel(acceptor(&pem, key.as_deref(), host)?);
     let host = host.to_owned();
     let mut last_error = String::new();
-    // Not a task, because a file system may block for long.
+    // This is a thread and not a task, because a file system may block for long.
     let follow = move || {
         while !sender.is_closed() {
             thread::sleep(RENEWAL_CHECK);
@@ -69,7 +71,7 @@ pub fn renewed_acceptor(
                     known = current;
                     last_error.clear();
                 }
-                // It is tried again: its key may follow, or its time may come.
+                // Try again later, because its key may follow, or it may become valid.
                 Err(error) => {
                     let error = error.to_string();
                     if error != last_error {
@@ -85,25 +87,24 @@ pub fn renewed_acceptor(
 }
 
 /// Loads a server's certificate and its chain from the file `pem`, and its key from the file `key`,
-/// or from `pem`, too. TLS 1.2 is the least that is spoken. Warns in the log when others may read
-/// the key.
+/// or from `pem`, too. The minimum is TLS 1.2. Logs a warning if a group can read the key.
 ///
-/// `host` is the name or address clients will use, with or without brackets. A wildcard such as
-/// `0.0.0.0` tells nothing about that and is not checked.
+/// `host` is the name or address that clients use, with or without brackets. A wildcard such as
+/// `0.0.0.0` is not checked.
 ///
 /// # Errors
 ///
-/// A sentence that names the file, the fault and the remedy when the file is missing, unreadable
-/// or damaged, holds no certificate, no key, several keys or a key that is not unencrypted
-/// PKCS#8, when key and certificate do not belong together, and when the certificate has
-/// expired, is not valid yet or is not for `host`.
+/// One sentence with the file, the fault and the fix, if the file is missing, unreadable or
+/// damaged, has no certificate, no key, several keys or a key that is not unencrypted PKCS#8, if
+/// the key is not that of the certificate, if the certificate has expired, is not valid yet or
+/// is not for `host`, or if every user of this machine can read the key.
 pub fn acceptor(
     pem: &Path,
     key: Option<&Path>,
     host: &str,
 ) -> Result<tokio_native_tls::TlsAcceptor> {
-    let remedy = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
-    let identity = identity(pem, key, host, &remedy)?;
+    let hint = format!("run scripts/make-cert {}, or leave out --cert", pem.display());
+    let identity = identity(pem, key, host, &hint)?;
     let acceptor =
         TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
     Ok(acceptor.map_err(|error| unusable(pem, &error))?.into())
@@ -117,32 +118,31 @@ pub fn acceptor(
 ///
 /// Those of [`acceptor`], without a host.
 pub fn client_identity(pem: &Path, key: Option<&Path>) -> Result<Identity> {
-    identity(pem, key, "", "name a file that exists by --cert")
+    identity(pem, key, "", "pass an existing file with --cert")
 }
 
-fn identity(pem: &Path, key: Option<&Path>, host: &str, remedy: &str) -> Result<Identity> {
-    let (mut keys, mut chain) = certificate::read(pem, remedy)?;
+fn identity(pem: &Path, key: Option<&Path>, host: &str, hint: &str) -> Result<Identity> {
+    let (mut keys, mut chain) = certificate::read(pem, hint)?;
     let key_file = key.unwrap_or(pem);
     if key.is_some() {
-        (keys, _) = certificate::read_keys(key_file, "name a file that exists by --key")?;
+        (keys, _) = certificate::read_keys(key_file, "pass an existing file with --key")?;
     }
     let key = only_key(key_file, &keys)?;
-    // The blocks may have any order, so the key shows which certificate is the own one and not that
-    // of an authority. TLS wants the own one first.
+    // The blocks may have any order, so the key shows which certificate is the server's own. In TLS
+    // it must be the first.
     let Some(own) = chain.iter().position(|block| certificate::fits(block, key)) else {
-        let remedy = match key_file == pem {
-            true => "put the two that were made together into one file".to_owned(),
-            false => format!("name the certificate of this key by --cert, not {}", pem.display()),
+        let hint = match key_file == pem {
+            true => "put a key and its certificate into one file".to_owned(),
+            false => format!("pass the certificate of this key with --cert, not {}", pem.display()),
         };
         let key_file = key_file.display();
-        return Err(
-            format!("the key in {key_file} is not that of its certificate; {remedy}").into()
-        );
+        return Err(format!("the key in {key_file} is not that of its certificate; {hint}").into());
     };
     let own = chain.remove(own);
     certificate::check(pem, &own, host)?;
     chain.insert(0, own);
-    warn_if_others_can_read(key_file);
+    // Anyone who reads the key can pose as this server.
+    check_private(key_file)?;
 
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let chain = pem::encode_many_config(&chain, lines);
@@ -162,38 +162,24 @@ fn only_key<'a>(pem: &Path, keys: &'a [Pem]) -> Result<&'a Pem> {
             key.tag()
         ),
         [] => format!(
-            "{file} holds no private key; add that of its certificate, or name its file by --key"
+            "{file} has no private key; add that of its certificate, or pass its file with --key"
         ),
         _ => {
-            format!("{file} holds {} private keys; leave only that of its certificate", keys.len())
+            format!("{file} has {} private keys; leave only that of its certificate", keys.len())
         }
     };
     Err(fault.into())
 }
 
-/// For what only the library finds: too small a key, say, or on macOS and Windows one that is
-/// not RSA.
+/// For faults that only the library finds, for example a key that is too small, or not RSA on macOS
+/// and Windows.
 fn unusable(pem: &Path, error: &native_tls::Error) -> String {
     let file = pem.display();
     format!("the TLS library cannot use {file} ({error}); an RSA key of 2048 bits works everywhere")
 }
 
-/// Whoever reads the key can pose as this server.
-fn warn_if_others_can_read(pem: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(pem) {
-        use std::os::unix::fs::PermissionsExt;
-        let (file, mode) = (pem.display(), metadata.permissions().mode() & 0o777);
-        if mode & 0o077 != 0 {
-            tracing::warn!("others can read the key in {file} ({mode:04o}); run chmod 600 {file}");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = pem;
-}
-
-/// What a client needs for `wss://`: TLS 1.2 at least, and a server with a valid certificate for its
-/// host, issued by an authority that `trust` names.
+/// The TLS settings of a client for `wss://`: TLS 1.2 at least, and a server with a valid
+/// certificate for its host, issued by an authority that `trust` names.
 ///
 /// # Errors
 ///
@@ -213,12 +199,12 @@ pub fn connector_builder(trust: Trust) -> Result<TlsConnectorBuilder> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     if let Trust::File(pem) = trust {
         builder.disable_built_in_roots(true);
-        let remedy = match pem == super::default_path() {
+        let hint = match pem == super::default_path() {
             true => "start wss-server once, which makes it, or run scripts/make-cert",
-            false => "name a file that exists by --ca, or leave it out",
+            false => "pass an existing file with --ca, or leave it out",
         };
-        // A key in the file stays where it is: a client has no use for it.
-        let (_, certificates) = certificate::read(&pem, remedy)?;
+        // A key in the file is ignored, because the client does not need it.
+        let (_, certificates) = certificate::read(&pem, hint)?;
         for block in certificates {
             let certificate = Certificate::from_der(block.contents());
             builder.add_root_certificate(certificate.map_err(|error| unusable(&pem, &error))?);

@@ -13,7 +13,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::Result;
 
-/// 397 days, the last second included: the most that Apple advises.
+/// 397 days, including the last second. Apple recommends no more.
 const VALID: Duration = Duration::from_secs(397 * 24 * 60 * 60 - 1);
 /// An hour, for clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
@@ -40,7 +40,7 @@ pub fn ensure(pem: &Path) -> Result<()> {
     if pem.exists() {
         return Ok(());
     }
-    // A file system without links gets the rename.
+    // On a file system without links, rename instead.
     let put = |file: NamedTempFile| match file.persist_noclobber(pem) {
         Err(error) if !pem.exists() => error.file.persist(pem),
         done => done,
@@ -53,13 +53,13 @@ pub fn ensure(pem: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a certificate for localhost and its key in `pem`, in one step in place of what was
-/// there. Returns one line: the file, the day (UTC) it is valid until, and the SHA-256
-/// fingerprint as `openssl x509 -fingerprint -sha256` prints it.
+/// Makes a certificate for localhost and its key in the file `pem`, which is replaced in one step.
+/// Returns one line with the file, the last day (UTC) of its validity, and the SHA-256 fingerprint
+/// as `openssl x509 -fingerprint -sha256` prints it.
 ///
 /// # Errors
 ///
-/// A sentence that names the file, the fault and the remedy when it cannot be written.
+/// One sentence with the file, the fault and the fix, if the file cannot be written.
 pub fn make(pem: &Path) -> Result<String> {
     place(pem, |file| file.persist(pem))
 }
@@ -68,13 +68,13 @@ fn place(
     pem: &Path,
     put: impl FnOnce(NamedTempFile) -> std::result::Result<File, PersistError>,
 ) -> Result<String> {
-    // RSA, because native-tls on macOS and Windows imports no other key.
+    // Use RSA, because native-tls on macOS and Windows imports no other key.
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
     let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
     params.distinguished_name.push(DnType::CommonName, "localhost");
     params.not_before = ASN1Time::now().to_datetime() - BACKDATED;
     params.not_after = params.not_before + VALID;
-    // Not an authority: who steals the key can pose as localhost, and as nobody else.
+    // This certificate is not an authority, so a thief of the key can pose as localhost only.
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -87,20 +87,20 @@ fn place(
     let placed = written.and_then(|file| put(file).map_err(|error| error.error));
     let (file, until) = (pem.display(), params.not_after.date());
     placed.map_err(|error| {
-        format!("cannot write {file} ({error}); see that its folder can be written to")
+        format!("cannot write {file} ({error}); check that its folder is writable")
     })?;
     let fingerprint = fingerprint.join(":");
     Ok(format!("made {file}, valid until {until}, SHA-256 fingerprint {fingerprint}"))
 }
 
-/// Writes a file beside `pem` that nobody else can read, to be put in place whole. Its name ends
-/// in `.pem`, too, so that git ignores it even if we are killed in between.
+/// Writes a private file next to `pem`, which the caller then moves into place. Its name ends in
+/// `.pem`, too, so that git ignores it even if the program is killed in between.
 fn write(pem: &Path, text: &str) -> io::Result<NamedTempFile> {
     let folder = pem.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder)?;
     let mut file = Builder::new().suffix(".pem").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    // A power cut after it is put in place must not leave an empty file behind.
+    // A power cut after the file is moved must not leave an empty file.
     file.as_file().sync_all()?;
     Ok(file)
 }

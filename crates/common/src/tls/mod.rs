@@ -1,10 +1,9 @@
-//! TLS for who speaks it: feature `tls` loads certificates, feature `make-cert` makes one for
-//! localhost.
+//! TLS certificates: feature `tls` loads them, feature `make-cert` makes one for localhost.
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
-//! | `load` | the server's side, and the client's side |
-//! | `certificate` | what stands in a PEM file, and what a client would object to |
+//! | `load` | the TLS settings of a server and of a client |
+//! | `certificate` | reads and checks a PEM file |
 //! | `make` | makes the certificate for localhost |
 
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ pub use load::{Trust, acceptor, client_identity, connector, connector_builder, r
 #[cfg(feature = "make-cert")]
 pub use make::{ensure, ensure_default, make};
 
-/// `certs/localhost.pem` of this workspace, wherever the program is started; relative to the
-/// current directory when it lies below it, because it is printed in sentences.
+/// `certs/localhost.pem` of this workspace, wherever the program is started. If the current
+/// directory contains it, the path is relative, because messages print it.
 #[must_use]
 pub fn default_path() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -10,7 +10,7 @@ use crate::redis_server::RedisServer;
 pub const LOST_DATA: &str = "Redis has lost data";
 
 #[tokio::test]
-async fn a_redis_that_comes_back_without_its_data_counts_anew_and_the_log_says_so() {
+async fn an_emptied_redis_restarts_the_count_loudly() {
     let mut redis = RedisServer::start().await;
     let ([a, b], [mut one, mut two]) = two_servers_at(&redis, 5).await;
     redis.kill().await;
@@ -29,7 +29,7 @@ async fn a_redis_that_comes_back_without_its_data_counts_anew_and_the_log_says_s
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_back_with_older_data_is_found_out_even_when_others_have_counted_on() {
+async fn older_data_is_detected_after_further_clicks() {
     let mut redis = RedisServer::start().await;
     let (a, b) = (node(&redis, &[]).await, node(&redis, &[]).await);
     let (mut one, mut two) = (Client::join(&a.url()).await, Client::join(&b.url()).await);
@@ -78,7 +78,7 @@ async fn an_emptied_redis_is_noticed_at_the_next_click_of_anybody() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_emptied_is_found_out_by_who_has_only_read_and_by_who_was_not_there() {
+async fn readers_and_absent_servers_detect_an_emptied_redis() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", "300"];
     let nodes =
@@ -112,7 +112,7 @@ async fn a_redis_that_was_emptied_is_found_out_by_who_has_only_read_and_by_who_w
 }
 
 #[tokio::test]
-async fn two_restarts_while_a_server_is_out_do_not_hide_from_it_what_was_lost() {
+async fn two_restarts_hide_no_loss_from_anyone() {
     let mut redis = RedisServer::start().await;
     let ([_a, b], [mut one, mut two]) = two_servers_at(&redis, 5).await;
     b.signal(Signal::STOP);
@@ -138,7 +138,7 @@ async fn restore_older_copy(redis: &RedisServer, dump: &redis::Value) {
 }
 
 #[tokio::test]
-async fn an_older_copy_that_is_restored_is_found_out_whether_a_server_stayed_connected_or_not() {
+async fn every_server_detects_a_restored_older_copy() {
     for is_cut in [false, true] {
         let redis = RedisServer::start().await;
         // With a long heartbeat, a server calls Redis only because of the steps below.
@@ -168,8 +168,7 @@ async fn an_older_copy_that_is_restored_is_found_out_whether_a_server_stayed_con
 }
 
 #[tokio::test]
-async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_by_who_was_cut_off()
-{
+async fn every_server_detects_data_loss_after_failback() {
     for is_cut in [false, true] {
         let (old, new) = (RedisServer::start().await, RedisServer::start().await);
         let flags = ["--redis-heartbeat", "300"];
@@ -200,7 +199,7 @@ async fn a_failback_to_a_redis_that_lost_changes_is_found_out_by_who_stayed_and_
 }
 
 #[tokio::test]
-async fn a_failback_is_found_out_by_who_was_out_until_others_had_counted_on() {
+async fn an_absent_server_detects_failback_after_further_clicks() {
     let (old, new) = (RedisServer::start().await, RedisServer::start().await);
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&old, &flags).await, node(&old, &flags).await);
@@ -234,7 +233,7 @@ async fn fail_over_and_back(old: &RedisServer, new: &RedisServer) {
 }
 
 #[tokio::test]
-async fn a_server_that_was_out_and_counts_on_does_not_hide_from_the_others_what_was_lost() {
+async fn a_returning_server_hides_no_loss_from_others() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);

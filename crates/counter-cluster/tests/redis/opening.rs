@@ -42,7 +42,7 @@ async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_is_empty_or_has_a_brace_is_refused_in_a_sentence() {
+async fn an_invalid_prefix_is_a_one_line_error() {
     for prefix in ["", "{", "a}b", "{counter}"] {
         let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-prefix", prefix];
         let output = run(EXE, &args, "").await;
@@ -52,7 +52,7 @@ async fn a_prefix_that_is_empty_or_has_a_brace_is_refused_in_a_sentence() {
 }
 
 #[tokio::test]
-async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
+async fn the_redis_flag_overrides_redis_url() {
     let (one, two) = (RedisServer::start().await, RedisServer::start().await);
     for (redis, value) in [(&one, "11"), (&two, "22")] {
         let () = redis.command(&["HSET", "{counter}:counter", "value", value]).await;
@@ -67,7 +67,7 @@ async fn redis_url_in_the_environment_is_used_and_the_flag_overrides_it() {
 }
 
 #[tokio::test]
-async fn a_redis_behind_tls_works_and_one_that_nobody_vouches_for_is_refused() {
+async fn redis_over_tls_needs_a_trusted_certificate() {
     let folder = proxy::folder();
     let [key, cert] = proxy::certificate(&folder);
     let [key, cert] = [&key, &cert].map(|path| path.to_str().unwrap());

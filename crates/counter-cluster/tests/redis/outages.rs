@@ -10,7 +10,7 @@ use crate::redis_server::RedisServer;
 pub const READYZ: &str = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[tokio::test]
-async fn while_redis_is_away_everyone_is_told_and_when_it_is_back_with_its_data_all_is_as_before() {
+async fn clients_see_an_outage_and_recover() {
     let mut redis =
         RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let ([a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
@@ -82,7 +82,7 @@ async fn a_server_is_stopped_as_quickly_while_redis_is_away_or_hangs() {
 }
 
 #[tokio::test]
-async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
+async fn every_click_is_counted_or_reported_during_pauses() {
     let redis = RedisServer::start().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
@@ -104,7 +104,7 @@ async fn while_redis_is_paused_for_three_seconds_no_click_is_lost_in_silence() {
 }
 
 #[tokio::test]
-async fn connections_to_redis_that_are_cut_again_and_again_lose_no_click_in_silence() {
+async fn every_click_is_counted_or_reported_despite_cuts() {
     let redis = RedisServer::start().await;
     let nodes = [node(&redis, &[]).await, node(&redis, &[]).await];
     let clients = clients(&nodes, 6).await;
@@ -215,7 +215,7 @@ async fn assert_every_click_accounted(
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn who_clicks_without_end_and_reads_nothing_while_redis_is_away_costs_no_memory() {
+async fn endless_clicks_during_an_outage_cost_no_memory() {
     use testing::memory::resident_kib;
     use tokio::io::AsyncWriteExt;
 

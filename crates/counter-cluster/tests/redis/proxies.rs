@@ -23,8 +23,7 @@ async fn two(redis: &RedisServer, flags: &[&str]) -> [Program; 2] {
 }
 
 #[tokio::test]
-async fn behind_nginx_users_are_spread_and_share_the_counter_and_a_server_that_is_gone_is_passed_over()
- {
+async fn nginx_spreads_users_and_skips_a_stopped_server() {
     let redis = RedisServer::start().await;
     let mut servers = two(&redis, &[]).await;
     let nginx = Proxy::nginx(&servers).await;
@@ -47,7 +46,7 @@ async fn behind_nginx_users_are_spread_and_share_the_counter_and_a_server_that_i
 }
 
 #[tokio::test]
-async fn behind_nginx_a_place_that_is_free_again_is_found_at_once_after_all_servers_were_full() {
+async fn nginx_finds_a_freed_slot_at_once() {
     let redis = RedisServer::start().await;
     let servers = two(&redis, &["--max-connections", "1"]).await;
     let nginx = Proxy::nginx(&servers).await;
@@ -77,7 +76,7 @@ async fn behind_nginx_a_place_that_is_free_again_is_found_at_once_after_all_serv
 }
 
 #[tokio::test]
-async fn behind_caddy_with_tls_users_share_the_counter_and_go_where_a_server_is_ready() {
+async fn caddy_with_tls_routes_users_to_ready_servers() {
     let redis = RedisServer::start().await;
     let mut servers = two(&redis, &["--max-connections", "2"]).await;
     let (caddy, cert) = Proxy::caddy(&servers).await;

@@ -26,7 +26,7 @@ const RIGHTS: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn a_user_of_redis_needs_the_rights_that_are_listed_and_without_one_no_server_starts() {
+async fn a_server_starts_only_with_all_listed_rights() {
     let redis = RedisServer::start().await;
     let url = format!("redis://app:secret@127.0.0.1:{}/", redis.port());
     let new_user = ["ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">secret"];
@@ -60,7 +60,7 @@ async fn a_user_of_redis_needs_the_rights_that_are_listed_and_without_one_no_ser
 }
 
 #[tokio::test]
-async fn a_right_that_is_taken_away_later_costs_no_click_that_is_not_told_of() {
+async fn a_right_revoked_later_loses_no_click_silently() {
     let redis = RedisServer::start().await;
     let ([_a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
     let () = redis.command(&["ACL", "SETUSER", "default", "-publish"]).await;
@@ -75,7 +75,7 @@ async fn a_right_that_is_taken_away_later_costs_no_click_that_is_not_told_of() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_full_refuses_clicks_until_it_has_room_and_who_clicked_may_try_again() {
+async fn a_full_redis_rejects_clicks_until_freed() {
     let redis = RedisServer::start().await;
     let ([a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
     let () = redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -100,7 +100,7 @@ async fn a_redis_that_is_full_refuses_clicks_until_it_has_room_and_who_clicked_m
 }
 
 #[tokio::test]
-async fn a_redis_that_becomes_a_replica_refuses_clicks_until_it_is_a_master_again() {
+async fn a_replica_rejects_clicks_until_it_is_promoted() {
     let (redis, other) = (RedisServer::start().await, RedisServer::start().await);
     let ([_a, _b], [mut one, mut two]) = two_servers_at(&redis, 3).await;
     // The other Redis does not answer, so the data does not change.

@@ -6,7 +6,7 @@ use crate::redis_server::RedisServer;
 use crate::{EXE, node};
 
 #[tokio::test]
-async fn sixty_clients_at_three_servers_see_every_value_once_in_one_order() {
+async fn sixty_clients_see_every_value_once_in_order() {
     let redis = RedisServer::start().await;
     let nodes = three(&redis).await;
     let mut clients = Vec::new();
@@ -74,7 +74,7 @@ async fn two_databases_of_one_redis_are_two_counters() {
 }
 
 #[tokio::test]
-async fn a_step_beyond_either_end_is_refused_by_redis_and_the_one_who_clicked_is_told() {
+async fn an_overflow_is_rejected_and_reported() {
     let redis = RedisServer::start().await;
     for (end, beyond, back) in [(i64::MAX, "plus", "minus"), (i64::MIN, "minus", "plus")] {
         let value = end.to_string();
@@ -99,7 +99,7 @@ async fn a_step_beyond_either_end_is_refused_by_redis_and_the_one_who_clicked_is
 }
 
 #[tokio::test]
-async fn a_gap_in_the_numbers_leads_to_a_look_at_redis_and_not_at_the_message() {
+async fn a_gap_makes_the_server_read_from_redis() {
     let redis = RedisServer::start().await;
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;
@@ -119,7 +119,7 @@ async fn a_gap_in_the_numbers_leads_to_a_look_at_redis_and_not_at_the_message() 
 }
 
 #[tokio::test]
-async fn a_message_that_makes_no_sense_ends_neither_the_server_nor_a_connection() {
+async fn an_invalid_update_ends_no_connection() {
     let redis = RedisServer::start().await;
     let server = node(&redis, &[]).await;
     let mut client = Client::join(&server.url()).await;

@@ -11,7 +11,7 @@ use crate::redis_server::RedisServer;
 const HEARTBEAT: &str = "2";
 
 #[tokio::test]
-async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_elsewhere() {
+async fn a_killed_servers_users_leave_within_two_heartbeats() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", HEARTBEAT];
     let (a, mut b) = (node(&redis, &flags).await, node(&redis, &flags).await);
@@ -46,7 +46,7 @@ async fn the_users_of_a_killed_server_are_gone_within_two_heartbeats_and_go_on_e
 }
 
 #[tokio::test]
-async fn who_says_goodbye_is_gone_at_once_and_so_is_a_server_that_is_stopped() {
+async fn a_closing_client_or_server_leaves_at_once() {
     let redis = RedisServer::start().await;
     // The lease lasts minutes, so no server is removed because its lease ends.
     let flags = ["--redis-heartbeat", "300"];
@@ -79,7 +79,7 @@ async fn heartbeats_keep_a_quiet_server_in_the_total() {
 }
 
 #[tokio::test]
-async fn a_server_whose_lease_ended_too_early_says_at_once_that_it_is_still_there() {
+async fn a_server_renews_an_expired_lease_at_once() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);

@@ -146,7 +146,7 @@ async fn a_response_that_the_rfc_forbids_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_drops_ends_the_run_with_a_report() {
+async fn a_dropped_connection_ends_with_a_report() {
     let server = server::start(Behavior::Disconnects).await;
     let output = load(&server.url, &[]).await;
     assert_eq!(output.status.code(), Some(1));

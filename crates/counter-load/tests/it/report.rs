@@ -55,7 +55,7 @@ async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
 }
 
 #[tokio::test]
-async fn of_several_servers_each_is_connected_to_and_one_that_is_missing_is_named() {
+async fn a_missing_server_of_several_is_named() {
     let server = server::start(Behavior::Good).await;
     let other_name = server.url.replace("127.0.0.1", "localhost");
     let output = load(&server.url, &[&other_name]).await;

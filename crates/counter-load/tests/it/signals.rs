@@ -65,7 +65,7 @@ async fn ctrl_c_stops_and_still_reports() {
 }
 
 #[tokio::test]
-async fn what_was_due_while_the_client_stood_still_across_the_end_is_in_the_percentiles() {
+async fn clicks_due_while_suspended_count_in_percentiles() {
     let flags = ["--rate=500", "--seconds=1"];
     let run = Running::start("across_the_end.json", Behavior::Good, &flags).await;
     run.stop(Duration::from_millis(1500)).await;
@@ -95,7 +95,7 @@ async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
 }
 
 #[tokio::test]
-async fn a_client_that_stood_still_itself_does_not_call_the_server_silent() {
+async fn a_suspended_client_does_not_blame_the_server() {
     let flags = ["--rate=10", "--seconds=1"];
     let run = Running::start("stood_still.json", Behavior::Good, &flags).await;
     // The first click is complete, and the next one is not due yet.

@@ -81,7 +81,7 @@ async fn the_log_names_the_client_behind_a_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn whoever_talks_before_it_was_told_anything_hears_users_and_state_first_all_the_same() {
+async fn an_early_sender_receives_users_and_state_first() {
     let server = start(&[]).await;
     for users in 1..=20 {
         let mut raw = Raw::connect(server.address).await;

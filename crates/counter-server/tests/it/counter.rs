@@ -8,7 +8,7 @@ use tungstenite::Message;
 use crate::{event, join, start, state, users};
 
 #[tokio::test]
-async fn a_newcomer_hears_users_and_then_state_as_compact_json_with_the_type_first() {
+async fn a_new_client_receives_users_then_state() {
     let server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     assert_eq!(peer.text().await, r#"{"type":"users","count":1}"#);
@@ -78,7 +78,7 @@ async fn two_connects_and_two_quick_leaves_are_counted_right() {
 }
 
 #[tokio::test]
-async fn fifty_clients_with_a_hundred_mixed_clicks_see_every_value_once_in_one_order() {
+async fn fifty_clients_see_every_value_once_in_order() {
     // A client that has received everything waits for the others, and answers no pings meanwhile.
     let server = start(&["--ping-interval", "0"]).await;
     let all_here = Arc::new(Barrier::new(50));
@@ -127,8 +127,7 @@ async fn the_page_is_at_the_root() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_opened_as_a_file_is_let_in_where_the_program_says_so_and_no_other_is_named()
-{
+async fn a_file_page_is_allowed_without_allow_origin() {
     let server = start(&[]).await;
     assert_eq!(Peer::connect_from(&server.url(), "null").await.is_ok(), crate::LETS_IN_FILES);
     assert_eq!(Peer::connect_from(&server.url(), "https://example.com").await.err(), Some(403));

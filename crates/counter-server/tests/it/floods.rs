@@ -71,7 +71,7 @@ async fn clicks_as_fast_as_can_be_from_peers_that_never_read() {
 }
 
 #[tokio::test]
-async fn what_a_peer_changed_before_it_was_blocked_is_told_to_the_others() {
+async fn changes_from_a_blocked_client_reach_the_others() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());

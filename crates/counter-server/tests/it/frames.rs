@@ -92,7 +92,7 @@ async fn a_frame_that_breaks_the_protocol_is_answered_with_1002() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_is_answered_with_1007_also_when_it_is_split() {
+async fn invalid_utf8_closes_with_1007_even_if_split() {
     let bad: [&[u8]; 8] = [
         b"\xff",
         b"a\x80",
@@ -136,7 +136,7 @@ async fn a_close_frame_is_answered_even_when_more_is_sent_behind_it() {
 }
 
 #[tokio::test]
-async fn a_frame_that_claims_too_much_is_answered_with_1009_before_it_comes() {
+async fn an_oversized_frame_header_closes_with_1009() {
     let lengths = [(1 << 20) + 1, 1 << 32, 1 << 40, 1 << 63, u64::MAX];
     let firsts = [0x81, 0x82, 0x01, 0x02];
     let attacks: Vec<_> =
@@ -185,7 +185,7 @@ async fn a_frame_that_claims_2_to_the_40_bytes_costs_no_memory() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn endless_small_fragments_cost_max_size_and_are_answered_with_1009() {
+async fn endless_small_fragments_close_with_1009() {
     for (first, length) in [(0x01, 1), (0x02, 1), (0x01, 100), (0x02, 4096)] {
         let server = start(&[]).await;
         let attack = async || {
@@ -204,7 +204,7 @@ async fn endless_small_fragments_cost_max_size_and_are_answered_with_1009() {
 /// nothing else answers no ping, and that is what ends it.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn endless_empty_fragments_cost_nothing_and_are_given_up_with_1011() {
+async fn endless_empty_fragments_close_with_1011_cheaply() {
     let server = start(&["--ping-interval", "0.3", "--ping-timeout", "0.3"]).await;
     let attack = async || {
         let mut raw = Raw::open(server.address).await;

@@ -91,7 +91,7 @@ async fn the_users_are_right_within_a_second_however_one_leaves() {
 }
 
 #[tokio::test]
-async fn who_leaves_in_the_middle_of_our_write_is_gone_within_a_second() {
+async fn a_client_that_leaves_mid_write_is_removed() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let clicks = frame(0x81, PLUS).repeat(1000);

@@ -39,7 +39,7 @@ async fn lets_in(server: &Program) {
 }
 
 #[tokio::test]
-async fn out_of_descriptors_those_who_are_in_go_on_and_the_server_does_not_spin() {
+async fn descriptor_exhaustion_pauses_only_new_connections() {
     let server = poor(&["--open-timeout", "60"]).await;
     let mut observer = Observer::join(&server).await;
     let mut crowd = Vec::new();
@@ -82,7 +82,7 @@ async fn with_few_descriptors_and_fewer_places_everyone_is_told_503() {
 }
 
 #[tokio::test]
-async fn over_max_connections_those_who_are_in_go_on_and_the_server_does_not_spin() {
+async fn the_connection_limit_pauses_only_new_connections() {
     let server = crate::start(&["--max-connections", "5", "--open-timeout", "60"]).await;
     let mut observer = Observer::join(&server).await;
     let before = descriptors(server.pid());

@@ -43,7 +43,7 @@ fn assert_whole(heard: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_load_everyone_who_listens_is_told_1001_and_no_frame_is_torn() {
+async fn shutdown_under_load_sends_1001_and_whole_frames() {
     let mut server = start(&["--close-timeout", "2"]).await;
     let mut observer = Observer::join(&server).await;
     let clicks = frame(0x81, PLUS).repeat(1000);

@@ -10,7 +10,7 @@ const UPDATES: i64 = 150_000;
 const GROWTH: u64 = 16 << 10;
 
 #[tokio::test]
-async fn who_falls_behind_is_brought_to_the_newest_value_and_never_sees_an_older_one() {
+async fn a_slow_client_skips_to_the_latest_value() {
     // The slow readers answer no pings.
     let server = start(&["--ping-interval", "0"]).await;
     let mut observer = Observer::join(&server).await;

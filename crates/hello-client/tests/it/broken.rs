@@ -25,12 +25,12 @@ async fn answered_with(bytes: &[u8], says: &str) -> Option<u16> {
 async fn a_broken_rule_is_told_to_both_sides() {
     for (bytes, code, says) in [
         (&b"\x81\x02\xc3\x28"[..], 1007, "sent text that is not UTF-8"),
-        (&b"\x83\x00"[..], 1002, "broke the rules of WebSockets"),
-        (&b"\xc1\x00"[..], 1002, "broke the rules of WebSockets"),
+        (&b"\x83\x00"[..], 1002, "violated the WebSocket protocol"),
+        (&b"\xc1\x00"[..], 1002, "violated the WebSocket protocol"),
         (
             &b"\x82\x7f\x00\x00\x00\x00\x01\x00\x00\x00"[..],
             1009,
-            "a message of 16777216 bytes, and 1048576 is",
+            "a message of 16777216 bytes, but the limit is 1048576",
         ),
     ] {
         assert_eq!(answered_with(bytes, says).await, Some(code), "{says}");
@@ -46,15 +46,15 @@ async fn an_end_without_a_close_is_one_sentence() {
     .await;
     failed(
         &output,
-        &format!("{url} ended the connection without closing it; is it still running?"),
+        &format!("{url} closed the connection without a close frame; is it still running?"),
     );
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+async fn a_name_in_invalid_utf8_closes_with_1000() {
     let (output, heard) =
         crate::converse_bytes(b"Jos\xe9\n", async |mut socket| socket.next().await).await;
-    failed(&output, "the input is not UTF-8, which text must be; convert it");
+    failed(&output, "the input is not valid UTF-8; convert it");
     assert!(
         matches!(heard, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000)
     );

@@ -58,7 +58,7 @@ async fn control_characters_of_the_greeting_are_escaped() {
 }
 
 #[tokio::test]
-async fn the_end_of_input_at_the_prompt_is_one_sentence_and_the_server_hears_1000() {
+async fn end_of_input_at_prompt_closes_with_1000() {
     let (client, last) = converse("", async |mut socket| socket.next().await).await;
     assert_eq!(text(&client.stdout), PROMPT);
     failed(&client, "the input ended at the prompt; type a name and press Enter");
@@ -93,7 +93,7 @@ async fn pings_are_answered_while_the_person_thinks() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_at_the_prompt_ends_the_client_with_its_code() {
+async fn a_close_at_the_prompt_ends_the_client() {
     let (mut client, mut socket) = at_the_prompt().await;
     // Held until the client has ended: the end of input would be another reason.
     let stdin = client.stdin.take();
@@ -166,7 +166,7 @@ async fn a_refused_connection_is_one_sentence() {
 #[tokio::test]
 async fn a_url_that_makes_no_sense_is_one_sentence() {
     for url in ["localhost:8765", "http://localhost:8765", "ws://", "ws://local host", ""] {
-        failed(&run(EXE, &[url], "Ada\n").await, "is not a WebSocket's URL");
+        failed(&run(EXE, &[url], "Ada\n").await, "is not a WebSocket URL");
     }
     failed(&run(EXE, &["wss://localhost:8765"], "Ada\n").await, "use wss-client");
     failed(&run(EXE, &["ws://no-such-host.invalid"], "Ada\n").await, "is it the right address?");

@@ -19,9 +19,9 @@ async fn run_with(variables: &[(&str, &str)], url: &str) -> Output {
 }
 
 #[tokio::test]
-async fn an_http_proxy_that_refuses_is_named_with_its_reason_and_without_its_password() {
+async fn a_proxy_error_shows_a_reason_without_password() {
     for (response, says) in [
-        ("HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", "wants another login (407)"),
+        ("HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", "requires a different login (407)"),
         (
             "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n",
             "does not connect to server.example:81 (403 Forbidden)",
@@ -30,8 +30,8 @@ async fn an_http_proxy_that_refuses_is_named_with_its_reason_and_without_its_pas
             "HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n",
             "does not connect to server.example:81 (502 Bad Gateway)",
         ),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer as HTTP proxies do"),
-        ("", "does not answer as HTTP proxies do"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer like an HTTP proxy"),
+        ("", "does not answer like an HTTP proxy"),
     ] {
         let (listener, address) = listen().await;
         let proxy = format!("http://ada:secret@{address}");
@@ -59,9 +59,9 @@ async fn a_socks_proxy_that_refuses_is_named_with_its_reason() {
     let refused = [&[5, 0][..], &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]];
     for (answers, says) in [
         (&refused[..], "did not connect to it (Connection not allowed by ruleset)"),
-        (&[&[5, 0xff][..]], "wants another login; give its login as in ALL_PROXY=socks5h://"),
-        (&[&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]], "does not answer as SOCKS 5 proxies do"),
-        (&[], "does not answer as SOCKS 5 proxies do"),
+        (&[&[5, 0xff][..]], "requires a different login; set ALL_PROXY=socks5h://"),
+        (&[&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]], "does not answer like a SOCKS 5 proxy"),
+        (&[], "does not answer like a SOCKS 5 proxy"),
     ] {
         let (listener, address) = listen().await;
         let proxy = format!("socks5h://{address}");
@@ -98,19 +98,16 @@ async fn a_proxy_that_is_not_there_or_not_spoken_is_one_sentence() {
     for scheme in ["http", "socks5h"] {
         let proxy = format!("{scheme}://{address}");
         let output = run_with(&[("ALL_PROXY", &proxy)], "ws://server.example").await;
-        failed(&output, &format!("the proxy {proxy} cannot be connected to (Connection refused"));
+        failed(&output, &format!("the proxy {proxy} is unreachable (Connection refused"));
     }
     for proxy in ["https://proxy.example", "socks4://proxy.example"] {
         let output = run_with(&[("ALL_PROXY", proxy)], "ws://server.example").await;
-        failed(
-            &output,
-            &format!("the proxy {proxy} is of a kind that is not spoken here; name one"),
-        );
+        failed(&output, &format!("the proxy {proxy} has an unsupported scheme; use http"));
     }
 }
 
 #[tokio::test]
-async fn no_proxy_is_asked_for_a_host_of_no_proxy_or_for_another_scheme() {
+async fn no_proxy_and_other_schemes_connect_directly() {
     let (listener, address) = listen().await;
     let url = format!("ws://{address}");
     for variables in [

@@ -84,11 +84,11 @@ async fn where_it_cannot_follow_it_says_where_to() {
     for (location, says) in [
         (
             "https://eve:secret@example.com/chat",
-            "redirects to https://example.com/chat, which is no WebSocket",
+            "redirects to https://example.com/chat, which is not a WebSocket URL",
         ),
         ("wss://localhost/", "this client does not encrypt; use wss-client for wss://localhost"),
-        ("ws://localhost:99999", "redirects, but the port of ws://localhost:99999 is no number"),
-        ("mailto:ada@example.com", "redirects, but \"example.com\" is not a WebSocket's URL"),
+        ("ws://localhost:99999", "redirects, but the port of ws://localhost:99999 is not a number"),
+        ("mailto:ada@example.com", "redirects, but \"example.com\" is not a WebSocket URL"),
     ] {
         let (listener, address) = listen().await;
         let url = format!("ws://{address}");

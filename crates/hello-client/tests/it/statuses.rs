@@ -18,8 +18,8 @@ async fn said_of(response: &str) -> String {
 #[tokio::test]
 async fn each_status_has_its_remedy() {
     for (head, says) in [
-        ("401 x", "URL answered 401 Unauthorized instead of a WebSocket; log in as in ws://"),
-        ("403 x", "URL answered 403 Forbidden instead of a WebSocket; it refuses this client"),
+        ("401 x", "URL answered 401 Unauthorized instead of a WebSocket; log in with ws://"),
+        ("403 x", "URL answered 403 Forbidden instead of a WebSocket; it rejects this client"),
         ("404 x", "URL answered 404 Not Found instead of a WebSocket; is it the right path?"),
         (
             "429 x\r\nRetry-After: 7",
@@ -27,9 +27,12 @@ async fn each_status_has_its_remedy() {
         ),
         ("503 x", "URL answered 503 Service Unavailable instead of a WebSocket; try again later"),
         ("200 OK", "URL answered 200 OK instead of a WebSocket; it is a web server"),
-        ("302 x", "URL answered 302 Found instead of a WebSocket; it does not say where"),
-        ("500 x", "URL answered 500 Internal Server Error instead of a WebSocket; the fault is"),
-        ("599 x", "URL answered 599 an unknown status instead of a WebSocket; the fault is"),
+        ("302 x", "URL answered 302 Found instead of a WebSocket; the redirect has no"),
+        (
+            "500 x",
+            "URL answered 500 Internal Server Error instead of a WebSocket; the server failed",
+        ),
+        ("599 x", "URL answered 599 an unknown status instead of a WebSocket; the server failed"),
         ("426 x", "URL answered 426 Upgrade Required instead of a WebSocket; is it the right port"),
     ] {
         let said = said_of(&format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n")).await;
@@ -42,7 +45,7 @@ async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
     let plain =
         "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nfull\u{1b}\nup\n";
     let said = said_of(plain).await;
-    assert!(said.ends_with("try again later (it says: full\\u{1b})\n"), "{said}");
+    assert!(said.ends_with("try again later (response: full\\u{1b})\n"), "{said}");
 
     let tls = "HTTP/1.1 400 x\r\nContent-Type: text/plain\r\n\r\nThis port speaks TLS.\n";
     let said = said_of(tls).await;
@@ -58,12 +61,12 @@ async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
     let chunked =
         "HTTP/1.1 403 x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nno, \r\n2\r\nno\r\n0\r\n\r\n";
     let said = said_of(chunked).await;
-    assert!(said.ends_with("its log may say why (it says: no, no)\n"), "{said}");
+    assert!(said.ends_with("check its log (response: no, no)\n"), "{said}");
 
     // The client does not wait for more than the announced body.
     let both = "HTTP/1.1 403 x\r\nContent-Length: 2\r\n\r\nno such thing";
     let said = said_of(both).await;
-    assert!(said.ends_with("(it says: no)\n"), "{said}");
+    assert!(said.ends_with("(response: no)\n"), "{said}");
 
     let long = format!("HTTP/1.1 403 x\r\n\r\n{}", "x".repeat(5_000));
     assert!(said_of(&long).await.len() < 500);
@@ -88,7 +91,7 @@ async fn a_body_may_arrive_after_the_head() {
         stream
     };
     let (output, _stream) = tokio::join!(run(EXE, &arguments, "Ada\n"), server);
-    failed(&output, "(it says: no, no)");
+    failed(&output, "(response: no, no)");
 }
 
 #[tokio::test]
@@ -97,9 +100,9 @@ async fn what_is_no_http_1_1_is_said_so() {
         ("HTTP/1.0 200 OK\r\n\r\n", "but HTTP/1.0 as simple web servers do"),
         (
             "SSH-2.0-OpenSSH_9.2\r\n",
-            "URL does not speak WebSocket, nor HTTP; is it the right port?",
+            "URL is not a WebSocket server: its answer is not HTTP; is it the right port?",
         ),
-        ("", "URL does not speak WebSocket: it hung up; is it the right port?"),
+        ("", "URL is not a WebSocket server: it closed the connection; is it the right port?"),
         ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "URL does not speak WebSocket ("),
     ] {
         let said = said_of(answer).await;

@@ -7,7 +7,7 @@ use crate::{EXE, answer, failed, listen, text};
 #[tokio::test]
 async fn a_port_that_does_not_exist_is_no_other_port() {
     for url in ["ws://localhost:99999", "ws://localhost:65536/", "ws://localhost:8o"] {
-        failed(&run(EXE, &[url], "Ada\n").await, "is no number up to 65535");
+        failed(&run(EXE, &[url], "Ada\n").await, "is not a number up to 65535");
     }
 }
 

@@ -25,7 +25,7 @@ async fn an_empty_name_and_a_name_in_any_script_are_greeted() {
 }
 
 #[tokio::test]
-async fn control_characters_of_a_name_are_escaped_on_the_console_but_not_in_the_greeting() {
+async fn control_characters_are_escaped_only_on_the_console() {
     let mut server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("a\r\n\u{1b}[2J\u{202e}b").await;
@@ -48,7 +48,7 @@ async fn many_conversations_go_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_whose_stdout_nobody_reads_any_more_greets_all_the_same() {
+async fn the_server_greets_after_its_stdout_closes() {
     let mut server = start(&[]).await;
     server.close_stdout();
     let mut peer = Peer::connect(&server.url()).await;

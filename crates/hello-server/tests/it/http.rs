@@ -94,7 +94,7 @@ async fn an_upgrade_of_a_wrong_version_is_426_and_names_the_right_one() {
 }
 
 #[tokio::test]
-async fn an_upgrade_with_a_malformed_header_is_400() {
+async fn an_invalid_upgrade_gets_400() {
     let server = start(&[]).await;
     let key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
     for (good, bad) in [

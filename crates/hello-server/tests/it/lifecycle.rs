@@ -15,7 +15,7 @@ async fn a_binary_name_is_refused_with_1003() {
 }
 
 #[tokio::test]
-async fn a_message_over_max_size_is_refused_with_1009_before_it_is_read_in() {
+async fn an_oversized_message_closes_with_1009_unread() {
     let server = start(&["--max-size", "1000"]).await;
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("a".repeat(1000)).await;
@@ -36,7 +36,7 @@ async fn a_large_upload_that_is_refused_still_learns_why() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_protocol_is_refused_with_1002_and_bad_text_with_1007() {
+async fn invalid_frames_close_with_1002_or_1007() {
     let server = start(&[]).await;
     for (code, frame) in [
         (1002, &[0x81, 0x01, b'a'][..]),    // not masked
@@ -107,7 +107,7 @@ async fn a_peer_that_does_not_close_is_left_after_close_timeout() {
 
 /// A large upload is read to its end, but not everything for `close_timeout`.
 #[tokio::test]
-async fn who_goes_on_talking_after_the_close_is_hung_up_on_whatever_it_sends() {
+async fn a_client_that_sends_after_close_is_disconnected() {
     let server = start(&["--close-timeout", "600"]).await;
     let endless = [(0x81, 0x81, 100), (0x89, 0x89, 100), (0x01, 0x00, 0)];
     for (first, following, length) in endless {

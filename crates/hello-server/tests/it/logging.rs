@@ -14,7 +14,7 @@ async fn settle(server: &Program) {
 }
 
 #[tokio::test]
-async fn each_fault_of_a_peer_is_one_line_that_names_it_and_quotes_nothing() {
+async fn each_client_fault_logs_one_line_without_quotes() {
     let server = start(&["--open-timeout", "0.5", "--max-size", "1000"]).await;
     // Each of these peers puts `secret` wherever it can.
     let faults = [
@@ -80,7 +80,7 @@ async fn what_is_no_fault_is_no_line() {
 }
 
 #[tokio::test]
-async fn an_origin_is_shown_escaped_and_cut_to_a_length_that_origins_have() {
+async fn a_logged_origin_is_escaped_and_shortened() {
     let server = start(&[]).await;
     // Headers may have bytes over 127: in UTF-8, a terminal's control sequence begins with
     // U+009B too, and U+202E turns the line around. A tab is the one control that HTTP allows.
@@ -104,7 +104,7 @@ async fn an_origin_is_shown_escaped_and_cut_to_a_length_that_origins_have() {
 }
 
 #[tokio::test]
-async fn however_many_peers_do_wrong_the_log_grows_by_a_bounded_number_of_lines_a_second() {
+async fn the_log_rate_is_limited() {
     let server = start(&[]).await;
     let began = Instant::now();
     let mut attacks = tokio::task::JoinSet::new();

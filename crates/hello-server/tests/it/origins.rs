@@ -18,7 +18,7 @@ async fn answer(server: &Program, host: &str, origin: &str) -> String {
 }
 
 #[tokio::test]
-async fn clients_that_are_no_browser_and_pages_from_this_machine_are_let_in() {
+async fn clients_without_origin_and_local_pages_are_allowed() {
     let server = start(&[]).await;
     Peer::connect(&server.url()).await;
     for origin in [
@@ -33,7 +33,7 @@ async fn clients_that_are_no_browser_and_pages_from_this_machine_are_let_in() {
 }
 
 #[tokio::test]
-async fn pages_from_anywhere_else_get_403_whatever_the_host_header_says() {
+async fn foreign_pages_get_403_with_any_host_header() {
     let server = start(&[]).await;
     for origin in [
         "null",
@@ -115,7 +115,7 @@ async fn a_page_that_came_from_this_server_by_an_address_is_let_in() {
 }
 
 #[tokio::test]
-async fn the_page_that_the_server_itself_announces_is_let_in_by_its_name() {
+async fn the_page_at_the_announced_address_is_allowed() {
     // A name that every Linux and Windows machine has for itself, and no address.
     let name = run("hostname", &[], "").await;
     let name = String::from_utf8(name.stdout).unwrap().trim().to_owned();
@@ -136,7 +136,7 @@ async fn the_page_that_the_server_itself_announces_is_let_in_by_its_name() {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_told_the_flag_that_would_let_it_in_and_so_is_the_log() {
+async fn a_rejected_origin_gets_the_flag_to_pass() {
     let server = start(&[]).await;
     for origin in ["https://shop.example:8443", "null", "http://192.0.2.7:1", "app://mine"] {
         let flag = format!("--allow-origin {origin}");
@@ -155,7 +155,7 @@ async fn who_is_refused_is_told_the_flag_that_would_let_it_in_and_so_is_the_log(
 }
 
 #[tokio::test]
-async fn an_origin_that_no_browser_sends_is_refused_at_the_start_with_what_to_give() {
+async fn an_invalid_allow_origin_gets_a_hint() {
     for (origin, says) in [
         ("https://example.com/", "did you mean https://example.com?\n"),
         ("https://example.com/chat?room=1", "did you mean https://example.com?\n"),

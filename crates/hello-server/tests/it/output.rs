@@ -4,7 +4,7 @@ use crate::start;
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_stdout_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end() {
+async fn an_unread_stdout_blocks_neither_clients_nor_shutdown() {
     let mut server = start(&[]).await;
     // Far more than a pipe holds, and than waits to be read.
     let name = "\u{1b}".repeat(200_000);
@@ -48,7 +48,7 @@ async fn end(mut server: tokio::process::Child) {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end() {
+async fn an_unread_stderr_blocks_neither_clients_nor_shutdown() {
     use testing::{HANDSHAKE, http};
 
     let (server, address) = start_with_a_full_stderr().await;
@@ -65,7 +65,7 @@ async fn a_stderr_that_nobody_reads_holds_up_neither_a_conversation_nor_the_end(
 
 #[cfg(unix)]
 #[tokio::test]
-async fn where_nobody_reads_either_output_the_end_waits_one_second_for_both() {
+async fn shutdown_waits_1s_for_both_unread_outputs() {
     let mut took = Vec::new();
     // A machine may stand still for a second.
     for _ in 0..3 {
@@ -88,7 +88,7 @@ async fn where_nobody_reads_either_output_the_end_waits_one_second_for_both() {
 }
 
 #[tokio::test]
-async fn what_is_printed_of_one_message_is_bounded_and_says_how_much_there_is() {
+async fn a_long_message_is_shortened_with_its_length() {
     let mut server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("\u{1b}".repeat(1 << 20)).await;

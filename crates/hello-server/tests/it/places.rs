@@ -63,7 +63,7 @@ async fn while_it_is_full_it_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
-async fn however_many_more_hold_on_and_say_nothing_a_full_server_says_that_it_is_alive() {
+async fn healthz_answers_while_the_server_is_full() {
     let server = start(&["--max-connections", "1", "--open-timeout", "600"]).await;
     let _peer = Peer::connect(&server.url()).await;
     let mut silent = Vec::new();
@@ -81,7 +81,7 @@ async fn however_many_more_hold_on_and_say_nothing_a_full_server_says_that_it_is
 }
 
 #[tokio::test]
-async fn one_address_takes_no_more_than_its_places_whether_it_speaks_or_not() {
+async fn the_per_address_limit_counts_idle_connections() {
     let server = Program::start(EXE, &["0.0.0.0:0", "--max-connections-per-address", "2"]).await;
     let address = SocketAddr::from(([127, 0, 0, 1], server.address.port()));
     let url = format!("ws://{address}");
@@ -136,7 +136,7 @@ async fn behind_a_trusted_proxy_the_limit_is_for_each_client_of_it() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_client_behind_a_trusted_proxy_and_believes_nobody_else() {
+async fn only_a_trusted_proxy_names_the_logged_client() {
     let foreign =
         |hops: &str| forwarded(hops).replace("Host:", "Origin: http://a.example\r\nHost:");
     let fault = testing::frame(0xc1, "a");

@@ -5,7 +5,7 @@ use testing::{HANDSHAKE, Peer, Raw, Signal, http, limit, soon};
 use crate::start;
 
 #[tokio::test]
-async fn sigterm_closes_every_connection_with_1001_and_ends_with_status_0() {
+async fn sigterm_closes_with_1001_and_exits_0() {
     let mut server = start(&[]).await;
     let mut peers = Vec::new();
     for _ in 0..10 {
@@ -28,7 +28,7 @@ async fn sigint_does_the_same() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_answer_delays_the_end_by_close_timeout_at_most() {
+async fn a_silent_client_delays_shutdown_by_close_timeout() {
     let mut server = start(&["--close-timeout", "0.5"]).await;
     let raw = Raw::open(server.address).await;
     let half = Raw::connect(server.address).await;
@@ -42,7 +42,7 @@ async fn a_peer_that_does_not_answer_delays_the_end_by_close_timeout_at_most() {
 }
 
 #[tokio::test]
-async fn until_its_end_every_request_gets_503_on_an_old_connection_and_on_a_new_one() {
+async fn every_request_gets_503_during_shutdown() {
     let mut server = start(&[]).await;
     let mut slow = Raw::open(server.address).await;
     let mut late = Raw::connect(server.address).await;
@@ -87,7 +87,7 @@ async fn who_asks_without_end_does_not_delay_the_end() {
 }
 
 #[tokio::test]
-async fn with_default_flags_a_peer_that_is_cut_off_delays_the_end_by_less_than_9_s() {
+async fn a_dead_client_delays_default_shutdown_under_9s() {
     let mut server = start(&[]).await;
     let _cut = Raw::open(server.address).await;
     server.terminate();

@@ -39,6 +39,8 @@ async fn headers_origin_and_subprotocols_are_sent_as_given() {
             "--header",
             "X-One:1",
             "--header=X-One: 2",
+            "--token",
+            "a.b",
             "--origin",
             "https://example.com",
             "--subprotocol",
@@ -53,12 +55,13 @@ async fn headers_origin_and_subprotocols_are_sent_as_given() {
     let headers = request.headers();
     assert_eq!(headers["cookie"], "a=1; b=2");
     assert_eq!(headers.get_all("x-one").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(headers["authorization"], "Bearer a.b");
     assert_eq!(headers["origin"], "https://example.com");
     assert_eq!(headers["sec-websocket-protocol"], "chat, echo");
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_subprotocol_that_was_asked_for_is_one_sentence() {
+async fn a_missing_subprotocol_is_a_one_line_error() {
     let (output, _) = asked(&["--subprotocol", "chat"], None).await;
     let (status, _, says) = ended(&output);
     assert!(says.contains("speaks no subprotocol that was asked for"), "{says}");
@@ -81,7 +84,7 @@ async fn a_flag_that_makes_no_sense_is_refused() {
     }
     let output = testing::run(EXE, &["http://localhost:1", "--reconnect"], "").await;
     let (status, _, says) = ended(&output);
-    assert!(says.contains("is not a WebSocket's URL"), "{says}");
+    assert!(says.contains("is not a WebSocket URL"), "{says}");
     assert_eq!(status, Some(1));
 }
 

@@ -100,7 +100,7 @@ async fn another_code_than_ours_is_reported() {
 }
 
 #[tokio::test]
-async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1() {
+async fn a_failed_connection_exits_1_with_one_line() {
     let url = format!("ws://127.0.0.1:{}", testing::free_port());
     let output = testing::run(crate::EXE, &[&url], "").await;
     let says = format!("cannot connect to {url}: connection refused; start the server first\n");
@@ -108,7 +108,7 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
 
     let (output, ()) = converse(&[], "Ada\n", async |socket| _ = next_message(socket).await).await;
     let (status, _, says) = ended(&output);
-    assert!(says.contains("ended the connection without closing it"), "{says}");
+    assert!(says.contains("closed the connection without a close frame"), "{says}");
     assert_eq!((status, says.lines().count()), (Some(1), 1));
 
     let (output, code) = converse(&["--max-size", "10"], "Ada\n", async |socket| {
@@ -118,14 +118,14 @@ async fn a_refused_a_lost_and_a_broken_connection_are_one_sentence_and_status_1(
     })
     .await;
     let (status, _, says) = ended(&output);
-    assert!(says.contains("sent a message of 11 bytes, and 10 is the most"), "{says}");
-    assert!(says.ends_with("; have it send less at once, or raise --max-size\n"), "{says}");
+    assert!(says.contains("sent a message of 11 bytes, but the limit is 10"), "{says}");
+    assert!(says.ends_with("; let it send smaller messages, or raise --max-size\n"), "{says}");
     assert_eq!(status, Some(1));
     assert!(matches!(code, Message::Close(Some(CloseFrame { code: CloseCode::Size, .. }))));
 }
 
 #[tokio::test]
-async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
+async fn after_its_input_talk_waits_then_closes_1000() {
     let (output, (code, took)) = converse(&["--wait", "1.5"], "Ada\n", async |socket| {
         next_message(socket).await;
         // Each pause is shorter than the wait, but all pauses together are longer.
@@ -143,7 +143,7 @@ async fn after_the_inputs_end_it_waits_for_silence_and_closes_with_1000() {
 }
 
 #[tokio::test]
-async fn while_the_input_is_open_silence_ends_nothing_and_each_line_comes_at_once() {
+async fn open_input_keeps_the_connection_open_when_idle() {
     let (listener, url) = listen().await;
     let mut talk = start(&[&url, "--wait", "0"]);
     let mut socket = accept(&listener).await;
@@ -183,7 +183,7 @@ async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn an_input_that_is_not_utf_8_is_one_sentence_and_the_server_hears_1000() {
+async fn an_input_in_invalid_utf8_closes_with_1000() {
     for flags in [&[][..], &["--reconnect"]] {
         let (output, code) = converse(flags, b"Ada\nJos\xe9\n", async |socket| {
             assert_eq!(next_message(socket).await, Message::text("Ada"));

@@ -93,7 +93,7 @@ async fn a_real_proxy_that_refuses_is_one_sentence() {
         let no_server = format!("ws://127.0.0.1:{}", free_port());
         let proxy = format!("{scheme}://ada:secret@127.0.0.1:{port}");
         let stranger = format!("{scheme}://eve:guess@127.0.0.1:{port}");
-        for (proxy, says) in [(proxy, "onnect to"), (stranger, "wants another login")] {
+        for (proxy, says) in [(proxy, "onnect to"), (stranger, "requires a different login")] {
             let output = talk_through(&proxy, &[&no_server]).await;
             let (status, _, said) = ended(&output);
             assert!(said.contains(&format!("the proxy {scheme}://127.0.0.1:{port} ")), "{said}");

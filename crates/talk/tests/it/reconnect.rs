@@ -24,7 +24,7 @@ async fn it_comes_back_after_a_kill_and_says_each_try() {
 
     let socket = accept(&listener).await;
     drop((socket, listener));
-    assert!(next().await.contains("ended the connection without closing it"));
+    assert!(next().await.contains("closed the connection without a close frame"));
     let pause = next().await;
     assert!(pause.starts_with("trying again in ") && pause.ends_with(" s"), "{pause}");
     // At least one attempt finds no server.

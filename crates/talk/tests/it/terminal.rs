@@ -120,7 +120,7 @@ async fn ctrl_d_and_ctrl_c_close_with_1000() {
 }
 
 #[tokio::test]
-async fn when_the_server_closes_the_terminal_is_as_it_was_and_the_last_lines_are_there() {
+async fn a_server_close_restores_the_terminal() {
     let (mut terminal, mut socket) = connected(&[]).await;
     terminal.press("half");
     terminal.shows(&["> half"]).await;

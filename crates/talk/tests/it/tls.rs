@@ -53,7 +53,7 @@ mod with_tls {
     }
 
     #[tokio::test]
-    async fn a_certificate_is_checked_against_the_file_or_the_system_or_loudly_not_at_all() {
+    async fn certificates_are_checked_unless_insecure_is_passed() {
         let pem = made("trusted");
         let url = serve(&pem, "localhost").await;
         let flags = ["--wait", "0.2", "--ca", pem.to_str().unwrap()];
@@ -62,7 +62,7 @@ mod with_tls {
 
         let output = testing::run(EXE, &[&url], "").await;
         let (status, stdout, says) = ended(&output);
-        assert!(says.contains("is not one this client trusts; name the file"), "{says}");
+        assert!(says.contains("is not trusted by this client; pass its file"), "{says}");
         assert_eq!((status, stdout), (Some(1), ""));
 
         let output = testing::run(EXE, &[&url, "--insecure", "--wait", "0.2"], "").await;
@@ -118,7 +118,7 @@ mod with_tls {
         assert_eq!(output.status.code(), Some(1), "a client without a certificate");
         let output = testing::run(EXE, &[&common[..], &["--cert", cert]].concat(), "").await;
         let says = format!(
-            "{cert} holds no private key; add that of its certificate, or name its file by --key\n"
+            "{cert} has no private key; add that of its certificate, or pass its file with --key\n"
         );
         assert_eq!(ended(&output), (Some(1), "", says.as_str()));
     }

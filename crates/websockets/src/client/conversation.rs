@@ -1,4 +1,4 @@
-//! A whole conversation of a client, from the first packet to the last.
+//! A whole conversation of a client, from connecting to closing.
 
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -43,9 +43,9 @@ pub async fn connect_tls(
     connector: tokio_native_tls::TlsConnector,
     conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
 ) -> Result<()> {
-    // With ws:// nothing would be encrypted.
+    // A ws:// URL would not be encrypted.
     if !Target::parse(url)?.secure() {
-        return Err("this client always encrypts; use hello-client for a ws:// URL".into());
+        return Err("this client always uses TLS; use hello-client for a ws:// URL".into());
     }
     let options = Connect { tls: Some(connector), ..Connect::default() };
     run(options, url, conversation).await

@@ -1,4 +1,4 @@
-//! Every address of a host, with a head start for each (RFC 8305, "Happy Eyeballs").
+//! Tries all addresses of a host, each with a head start (RFC 8305, "Happy Eyeballs").
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,15 +11,15 @@ use tokio::time::sleep;
 
 use crate::socket::limit_unsent;
 
-/// How long one address is tried alone before the next one is tried beside it: RFC 8305,
-/// section 8, "Connection Attempt Delay". A dead IPv6 costs this much, not a timeout.
+/// The time until the next address is tried, too (RFC 8305, section 8, "Connection Attempt Delay").
+/// A dead IPv6 address costs only this time, and not a whole timeout.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Connects to the first address of `host` that answers.
 ///
 /// # Errors
 ///
-/// The name's, or that of the last address to fail.
+/// The error of the name lookup, or of the last address that failed.
 pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = alternating(lookup_host((host, port)).await?.collect());
     let stream = race(addresses, TcpStream::connect).await?;
@@ -28,8 +28,8 @@ pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The system's order, but the families take turns (RFC 8305, section 4), so that a family that
-/// is dead as a whole costs one head start.
+/// Keeps the system's order, but alternates the families (RFC 8305, section 4), so that a family
+/// without a network costs one head start.
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, other): (Vec<_>, Vec<_>) =
@@ -55,7 +55,7 @@ async fn race<T, F: Future<Output = io::Result<T>>>(
         tokio::select! {
             tried = tries.next() => match tried {
                 Some(Ok(connection)) => return Ok(connection),
-                // The next address at once.
+                // Try the next address immediately.
                 Some(Err(error)) => fault = error,
                 None => return Err(fault),
             },
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_address_costs_a_head_start_and_a_refused_one_nothing() {
+    async fn only_silent_addresses_cost_a_delay() {
         let began = Instant::now();
         let connected = race(addresses(&["[::1]:1", "1.1.1.1:2", "[::1]:3"]), async |address| {
             match address.port() {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_slow_to_answer_still_wins_when_no_other_does() {
+    async fn a_slow_address_wins_when_others_fail() {
         let connected = race(addresses(&["1.1.1.1:1", "1.1.1.1:2"]), async |address| {
             sleep(Duration::from_secs(u64::from(address.port()))).await;
             if address.port() == 1 { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }

@@ -6,11 +6,11 @@ use super::errors::{no_certificate, wants_certificate};
 use super::url::Target;
 use crate::socket::Stream;
 
-/// Speaks TLS on `stream`, and checks that it is `target`'s server that answers.
+/// Encrypts `stream` with TLS, and checks that the certificate is valid for `target`.
 ///
 /// # Errors
 ///
-/// A sentence that says why not, and what helps.
+/// One sentence with the reason and a fix.
 pub(super) async fn encrypt(
     connector: &TlsConnector,
     target: &Target,
@@ -20,40 +20,39 @@ pub(super) async fn encrypt(
     Ok(encrypted.map_err(|error| sentence(target, &error.to_string()))?)
 }
 
-/// Words that a library may use, and the sentence for them. The first that is found counts.
-/// native-tls tells its reasons by text alone: OpenSSL and macOS write English, Windows the user's
-/// language with a code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of
-/// winerror.h).
+/// Texts of TLS libraries, and the error message for them. The first match counts. native-tls gives
+/// the reason only as text: OpenSSL and macOS in English, Windows in the user's language with a
+/// code at the end (CERT_E_EXPIRED, CERT_E_CN_NO_MATCH and CERT_E_UNTRUSTEDROOT of winerror.h).
 const REASONS: [(&[&str], &str); 7] = [
     (&["not yet valid"], "the certificate of URL is not valid yet; set this machine's clock"),
     (
         &["certificate has expired", "an expired", "-2146762495"],
-        "the certificate of URL has expired; the server needs a new one, which scripts/make-cert makes",
+        "the certificate of URL has expired; make a new one with scripts/make-cert",
     ),
     (
         &["mismatch", "does not match", "-2146762481"],
-        "the certificate of URL is for another host; use localhost, or a name that it holds",
+        "the certificate of URL is for another host; use localhost, or a name in the certificate",
     ),
     (
         &["self-signed", "self signed", "unable to", "not trusted", "-2146762487"],
-        "the certificate of URL is not one this client trusts; name the file that holds it by --ca",
+        "the certificate of URL is not trusted by this client; pass its file with --ca",
     ),
     (
         &["unsupported protocol", "alert protocol version"],
-        "URL speaks no TLS that is safe today; its server must speak TLS 1.2 or 1.3",
+        "URL offers no safe TLS version; its server must support TLS 1.2 or 1.3",
     ),
     (
         &["alert handshake failure"],
-        "URL ended the TLS handshake; it wants a certificate of its clients, or a cipher that is \
-         not spoken here",
+        "URL ended the TLS handshake; it requires a client certificate, or a cipher that this \
+         system lacks",
     ),
     (
         &["wrong version number", "record layer failure", "eof", "reset", "closed"],
-        "URL does not speak TLS; start wss-server there, or give the port of a server that does",
+        "URL does not use TLS; start wss-server there, or use the port of a server with TLS",
     ),
 ];
 
-/// Why there is no TLS connection to `target`, and what helps.
+/// The error message for a failed TLS connection to `target`.
 fn sentence(target: &Target, error: &str) -> String {
     if wants_certificate(error) {
         return no_certificate(target);
@@ -84,19 +83,22 @@ mod tests {
             ("verify failed: (unable to get local issuer certificate)", "--ca"),
             ("The trust policy was not trusted.", "--ca"),
             ("(os error -2146762487)", "--ca"),
-            ("SSL routines:ssl3_read_bytes:tlsv13 alert certificate required", "of its clients"),
+            (
+                "SSL routines:ssl3_read_bytes:tlsv13 alert certificate required",
+                "a client certificate",
+            ),
             ("SSL routines:ssl3_read_bytes:sslv3 alert handshake failure", "or a cipher"),
             ("SSL routines:ssl3_read_bytes:tlsv1 alert protocol version", "TLS 1.2 or 1.3"),
             ("SSL routines:ssl_choose_client_version:unsupported protocol", "TLS 1.2 or 1.3"),
-            ("ssl3_get_record:wrong version number", "does not speak TLS"),
-            ("unexpected EOF", "does not speak TLS"),
+            ("ssl3_get_record:wrong version number", "does not use TLS"),
+            ("unexpected EOF", "does not use TLS"),
             ("anything else", "(anything else)"),
         ];
         let target = Target::parse("wss://localhost").unwrap();
         for (error, expected) in reasons {
             let sentence = super::sentence(&target, error);
             assert!(sentence.contains(expected), "{error}: {sentence}");
-            // Who is told to leave the encryption out has been attacked.
+            // A hint to use ws:// would help an attacker who causes the error.
             assert!(!sentence.replace("wss://", "").contains("ws://"), "{sentence}");
         }
     }

@@ -1,4 +1,4 @@
-//! One sentence for each failure of a WebSocket: what happened, and what to do.
+//! One error message for each failure of a WebSocket, with the cause and a fix.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::deflate::is_invalid_data;
 use crate::socket::is_missed_pong;
 use crate::{Error, Socket, printable};
 
-/// There is no connection.
+/// The TCP connection failed.
 pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -22,65 +22,70 @@ pub(super) fn no_connection(target: &Target, error: &io::Error) -> String {
     }
 }
 
-/// There is a connection, but no response.
+/// The server accepted the TCP connection, but sent no HTTP response.
 pub(super) fn no_response(target: &Target, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::InvalidData => {
-            format!("{target} does not speak WebSocket, nor HTTP; is it the right port?")
+            format!(
+                "{target} is not a WebSocket server: its answer is not HTTP; is it the right port?"
+            )
         }
         _ if wants_certificate(&error.to_string()) => no_certificate(target),
-        _ => format!("{target} does not speak WebSocket: it hung up; is it the right port?"),
+        _ => format!(
+            "{target} is not a WebSocket server: it closed the connection; is it the right port?"
+        ),
     }
 }
 
-/// Whether the server wants a certificate of us. In TLS 1.3 it says so after the handshake, when we
-/// read.
+/// Whether the server requires a client certificate. In TLS 1.3 this alert arrives only after the
+/// handshake, when the client reads.
 pub(super) fn wants_certificate(error: &str) -> bool {
     error.contains("alert certificate required") || error.contains("alert bad certificate")
 }
 
 pub(super) fn no_certificate(target: &Target) -> String {
-    format!("{target} wants a certificate of its clients, and this one has none; it serves others")
+    format!("{target} requires a client certificate that it accepts; pass one with talk --cert")
 }
 
-/// The server answered, but not with 101. Its own words are shown when they are plain text: the
-/// first line of a page says nothing.
+/// The server answered, but not with 101. The message has the first line of a plain text body, but
+/// not of an HTML page, because that line does not help.
 pub(super) fn refused(target: &Target, response: &Response, body: &[u8]) -> String {
-    /// As much as fits into a few lines of a terminal, in characters.
-    const SAID: usize = 200;
+    /// A few lines of a terminal, in characters.
+    const MAX_SHOWN: usize = 200;
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let wait = header(RETRY_AFTER).filter(|wait| wait.parse::<u32>().is_ok());
     let in_time = wait.map_or("try again later".into(), |wait| format!("try again in {wait} s"));
-    let remedy = match status {
-        StatusCode::UNAUTHORIZED => "log in as in ws://name:password@host, or by a header",
-        StatusCode::FORBIDDEN => "it refuses this client or its origin; its log may say why",
+    let hint = match status {
+        StatusCode::UNAUTHORIZED => "log in with ws://name:password@host, or with a header",
+        StatusCode::FORBIDDEN => "it rejects this client or its origin; check its log",
         StatusCode::NOT_FOUND => "is it the right path?",
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &in_time,
         status if status.is_success() => "it is a web server; is it the right port and path?",
-        status if status.is_redirection() => "it does not say where to go on",
-        status if status.is_server_error() => "the fault is the server's; its log may say why",
-        // Of most others the server knows best.
+        status if status.is_redirection() => "the redirect has no address",
+        status if status.is_server_error() => "the server failed; check its log",
+        // For most other statuses, the response has the best hint.
         _ => "",
     };
     let is_plain = header(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"));
     let body = String::from_utf8_lossy(if is_plain { body } else { b"" });
-    let said: String = body.lines().next().unwrap_or_default().trim().chars().take(SAID).collect();
+    let text: String =
+        body.lines().next().unwrap_or_default().trim().chars().take(MAX_SHOWN).collect();
     let (code, name) = (status.as_u16(), status.canonical_reason().unwrap_or("an unknown status"));
     let answered = format!("{target} answered {code} {name} instead of a WebSocket");
-    match (remedy, said.as_str()) {
+    match (hint, text.as_str()) {
         ("", "") => format!("{answered}; is it the right port and path?"),
-        ("", said) => format!("{answered}: {}", printable(said)),
-        (remedy, "") => format!("{answered}; {remedy}"),
-        (remedy, said) => format!("{answered}; {remedy} (it says: {})", printable(said)),
+        ("", text) => format!("{answered}: {}", printable(text)),
+        (hint, "") => format!("{answered}; {hint}"),
+        (hint, text) => format!("{answered}; {hint} (response: {})", printable(text)),
     }
 }
 
-/// The WebSocket was open, and broke.
+/// The open WebSocket failed.
 pub(super) fn broken(target: &Target, error: &WsError) -> String {
     match error {
         missed if is_missed_pong(missed) => format!(
-            "{target} no longer answers (no pong within ping_timeout); is it, or the network, down?"
+            "{target} no longer answers (no pong within ping_timeout); check the server and the network"
         ),
         WsError::Io(io) if wants_certificate(&io.to_string()) => no_certificate(target),
         WsError::Io(io) if is_invalid_data(io) => format!(
@@ -88,30 +93,29 @@ pub(super) fn broken(target: &Target, error: &WsError) -> String {
              proxy's on the way"
         ),
         WsError::Io(io) if !hung_up(io) => {
-            format!("the connection to {target} broke ({io}); is it still running?")
+            format!("the connection to {target} failed ({io}); is the server still running?")
         }
         WsError::Io(_)
         | WsError::ConnectionClosed
         | WsError::AlreadyClosed
         | WsError::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        ) => format!("{target} ended the connection without closing it; is it still running?"),
+        ) => format!("{target} closed the connection without a close frame; is it still running?"),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => format!(
-            "{target} sent a message of {size} bytes, and {max_size} is the most that is taken; \
-             have it send less at once"
+            "{target} sent a message of {size} bytes, but the limit is {max_size}; let it send \
+             smaller messages"
         ),
         WsError::Utf8(_) => format!(
-            "{target} sent text that is not UTF-8; the fault is the server's, which must send \
-             such bytes as binary"
+            "{target} sent text that is not UTF-8; the server must send such bytes as binary"
         ),
         error => format!(
-            "{target} broke the rules of WebSockets ({error}); the fault is the server's, or a \
-             proxy's on the way"
+            "{target} violated the WebSocket protocol ({error}); the fault is in the server or in \
+             a proxy"
         ),
     }
 }
 
-/// The server closed, and the conversation was not over.
+/// The server closed the connection before the conversation was over.
 pub(super) fn closed_early(socket: &Socket) -> Error {
     match socket.closed() {
         Some(Some(frame)) => format!(
@@ -124,7 +128,7 @@ pub(super) fn closed_early(socket: &Socket) -> Error {
     .into()
 }
 
-/// A server that is gone. TLS libraries tell it by their words alone.
+/// Whether the server closed the TCP connection. TLS libraries show this only in their error text.
 fn hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
@@ -143,24 +147,27 @@ mod tests {
             (timed_out.into(), "wss://localhost/a no longer answers (no pong within ping_timeout)"),
             (
                 io::Error::from_raw_os_error(110).into(),
-                "the connection to wss://localhost/a broke (",
+                "the connection to wss://localhost/a failed (",
             ),
             (
                 io::Error::other("SSL routines::tlsv13 alert certificate required").into(),
-                "wss://localhost/a wants a certificate of its clients",
+                "wss://localhost/a requires a client certificate",
             ),
             (
                 io::Error::other("error:0A000126:SSL routines::unexpected eof while reading")
                     .into(),
-                "wss://localhost/a ended the connection without closing it",
+                "wss://localhost/a closed the connection without a close frame",
             ),
             (
                 io::Error::from(io::ErrorKind::ConnectionReset).into(),
-                "wss://localhost/a ended the connection",
+                "wss://localhost/a closed the connection",
             ),
-            (WsError::AlreadyClosed, "wss://localhost/a ended the connection without closing it"),
+            (
+                WsError::AlreadyClosed,
+                "wss://localhost/a closed the connection without a close frame",
+            ),
             (WsError::Utf8(String::new()), "wss://localhost/a sent text that is not UTF-8"),
-            (WsError::AttackAttempt, "wss://localhost/a broke the rules of WebSockets"),
+            (WsError::AttackAttempt, "wss://localhost/a violated the WebSocket protocol"),
         ] {
             let error: WsError = error;
             let sentence = broken(&target, &error);

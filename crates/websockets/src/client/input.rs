@@ -1,4 +1,4 @@
-//! A line from the user, a text from the server.
+//! Reads a line from the user, or a text message from the server.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, stdin, stdout};
 
@@ -9,7 +9,7 @@ use tungstenite::Message;
 use super::errors::closed_early;
 use crate::{Result, Socket};
 
-/// Prints `prompt` and waits for a line on standard input. The socket answers pings meanwhile.
+/// Prints `prompt`, and returns the line that the user types. The socket answers pings meanwhile.
 ///
 /// # Errors
 ///
@@ -17,11 +17,12 @@ use crate::{Result, Socket};
 pub async fn input(prompt: &str, socket: &mut Socket) -> Result<String> {
     let prompt = prompt.to_owned();
     let (send, line) = oneshot::channel();
-    // Not a thread of tokio, which would keep the program from ending while it waits for a line.
+    // This is not a thread of tokio, because the program could not end while such a thread waits
+    // for a line.
     std::thread::spawn(move || {
         _ = send.send(match write_stdout(prompt.as_bytes()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-            // Even if nobody sees the prompt, the input may be there.
+            // Ignore an error, because the input may be there even if the prompt is not visible.
             _ => read_line(),
         });
     });
@@ -38,13 +39,12 @@ fn read_line() -> Result<String> {
     let mut line = String::new();
     let bytes = stdin().lock().read_line(&mut line).map_err(|error| match error.kind() {
         ErrorKind::InvalidData => {
-            "the input is not UTF-8, which text must be; convert it, for example by iconv"
-                .to_owned()
+            "the input is not valid UTF-8; convert it, for example with iconv".to_owned()
         }
         _ => format!("cannot read the input ({error}); type it, or pipe it in"),
     })?;
     if bytes == 0 {
-        // A person sees the message on a line of its own. A program gets the output as it is.
+        // On a terminal, put the error message on a line of its own.
         if stdout().is_terminal() {
             write_stdout(b"\n")?;
         }
@@ -53,7 +53,7 @@ fn read_line() -> Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Waits for one text message.
+/// Waits for a text message, and returns it.
 ///
 /// # Errors
 ///

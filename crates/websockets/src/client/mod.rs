@@ -1,7 +1,7 @@
 //! The client: a connection that is opened in time and closed in every case, one sentence if it
 //! fails, and a prompt during which the socket stays alive.
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
 //! | `conversation` | [`connect`] and `connect_tls`: open, run a conversation, close |
 //! | `connect` | [`Connect`]: open a WebSocket, and follow redirects |

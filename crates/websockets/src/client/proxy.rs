@@ -1,8 +1,10 @@
-//! The proxies of the environment: `HTTP_PROXY` for `ws://`, `HTTPS_PROXY` for `wss://`,
-//! `ALL_PROXY` for both, and `NO_PROXY` for the hosts that need none, each as curl reads it.
+//! The proxies of the environment. `HTTP_PROXY` is for `ws://`, `HTTPS_PROXY` for `wss://`,
+//! `ALL_PROXY` for both, and `NO_PROXY` has the hosts that need no proxy. curl reads them the same
+//! way.
 //!
-//! A WebSocket goes through a proxy by a tunnel (RFC 6455, section 4.1): CONNECT to an HTTP proxy,
-//! SOCKS 5 to another. `socks5://` looks the name up here, `socks5h://` has the proxy do it.
+//! A WebSocket passes a proxy in a tunnel (RFC 6455, section 4.1), either by the CONNECT method of
+//! HTTP or by SOCKS 5. With `socks5://` this client looks up the host name, with `socks5h://` the
+//! proxy does.
 
 use std::net::IpAddr;
 
@@ -18,44 +20,41 @@ use super::http::exchange;
 use super::url::Target;
 use crate::Result;
 
-/// A proxy that the environment names, and the server that it leads to.
+/// A proxy from the environment, and the server behind it.
 pub(super) struct Proxy<'a> {
     proxy: Intercept,
     target: &'a Target,
 }
 
 impl<'a> Proxy<'a> {
-    /// The proxy that the environment names for `target`.
+    /// The proxy from the environment for `target`, if there is one.
     pub(super) fn of(target: &'a Target) -> Option<Self> {
         let proxy = Matcher::from_env().intercept(&target.as_http().parse().ok()?)?;
         Some(Self { proxy, target })
     }
 
-    /// How error messages name it, without its credentials.
+    /// The name of the proxy in error messages, without its credentials.
     pub(super) fn name(&self) -> String {
         format!("the proxy {}", self.proxy.uri().to_string().trim_end_matches('/'))
     }
 
-    /// A connection to the target by way of the proxy.
+    /// Connects to the target through the proxy.
     ///
     /// # Errors
     ///
-    /// A sentence that names the proxy, without its credentials.
+    /// One sentence with the name of the proxy, without its credentials.
     pub(super) async fn tunnel(&self) -> Result<TcpStream> {
         match self.proxy.uri().scheme_str() {
             Some("http") => self.connect().await,
             Some("socks5" | "socks5h") => self.socks5().await,
-            _ => Err(self.fault(
-                "is of a kind that is not spoken here",
-                "name one by http:// or socks5h://",
-            )),
+            _ => Err(self.fault("has an unsupported scheme", "use http:// or socks5h://")),
         }
     }
 
-    fn fault(&self, what: &str, remedy: &str) -> crate::Error {
+    fn fault(&self, what: &str, hint: &str) -> crate::Error {
         let (target, proxy, host) = (self.target, self.name(), self.target.host());
         format!(
-            "cannot reach {target}: {proxy} {what}; {remedy}, or set NO_PROXY={host} to go without \
+            "cannot reach {target}: {proxy} {what}; {hint}, or set NO_PROXY={host} to go without \
              it"
         )
         .into()
@@ -64,13 +63,13 @@ impl<'a> Proxy<'a> {
     async fn dial(&self, default_port: u16) -> Result<TcpStream> {
         let host = self.proxy.uri().host().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.proxy.uri().port_u16().unwrap_or(default_port);
-        dial(host, port).await.map_err(|error| {
-            self.fault(&format!("cannot be connected to ({error})"), "see that it runs")
-        })
+        dial(host, port)
+            .await
+            .map_err(|error| self.fault(&format!("is unreachable ({error})"), "check that it runs"))
     }
 
     async fn connect(&self) -> Result<TcpStream> {
-        // The brackets of IPv6 are part of an authority.
+        // In an authority, an IPv6 address has brackets.
         let host = self.target.host();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let authority = format!("{host}:{}", self.target.port());
@@ -83,24 +82,27 @@ impl<'a> Proxy<'a> {
         let mut stream = self.dial(80).await?;
         let exchanged = exchange(&mut stream, request.as_bytes()).await;
         let (response, unread) = exchanged.map_err(|error| {
-            self.fault(&format!("does not answer as HTTP proxies do ({error})"), "is it one?")
+            self.fault(
+                &format!("does not answer like an HTTP proxy ({error})"),
+                "check its address",
+            )
         })?;
         match response.status() {
-            // No WebSocket server speaks first, with TLS or without.
+            // A WebSocket server never sends first, with TLS or without.
             status if status.is_success() && unread.is_empty() => Ok(stream),
             status if status.is_success() => {
                 Err(self.fault("sent bytes of its own into the tunnel", "is it an HTTP proxy?"))
             }
-            // 401 is what tinyproxy answers to a wrong login.
+            // tinyproxy answers 401 to a wrong login.
             status @ (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
                 Err(self.fault(
-                    &format!("wants another login ({})", status.as_u16()),
-                    "give it as in HTTP_PROXY=http://name:password@host:port",
+                    &format!("requires a different login ({})", status.as_u16()),
+                    "set HTTP_PROXY=http://name:password@host:port",
                 ))
             }
             status => {
                 let refused = format!("does not connect to {authority} ({status})");
-                Err(self.fault(&refused, "see what it allows"))
+                Err(self.fault(&refused, "check which hosts it allows"))
             }
         }
     }
@@ -118,7 +120,7 @@ impl<'a> Proxy<'a> {
         };
         let to = to.unwrap_or_else(|| TargetAddr::Domain(host.into(), port));
 
-        // RFC 1928's port.
+        // 1080 is the port of RFC 1928.
         let stream = self.dial(1080).await?;
         let tunnel = match self.proxy.raw_auth() {
             Some((name, password)) => {
@@ -130,14 +132,17 @@ impl<'a> Proxy<'a> {
     }
 
     fn socks5_fault(&self, error: &SocksError) -> crate::Error {
-        let login = "give its login as in ALL_PROXY=socks5h://name:password@host:port";
+        let login = "set ALL_PROXY=socks5h://name:password@host:port";
         match error {
             SocksError::PasswordAuthFailure(_)
             | SocksError::NoAcceptableAuthMethods
-            | SocksError::InvalidAuthValues(_) => self.fault("wants another login", login),
-            SocksError::InvalidResponseVersion | SocksError::Io(_) => self
-                .fault(&format!("does not answer as SOCKS 5 proxies do ({error})"), "is it one?"),
-            error => self.fault(&format!("did not connect to it ({error})"), "see what it allows"),
+            | SocksError::InvalidAuthValues(_) => self.fault("requires a different login", login),
+            SocksError::InvalidResponseVersion | SocksError::Io(_) => self.fault(
+                &format!("does not answer like a SOCKS 5 proxy ({error})"),
+                "check its address",
+            ),
+            error => self
+                .fault(&format!("did not connect to it ({error})"), "check which hosts it allows"),
         }
     }
 }
@@ -208,7 +213,10 @@ mod tests {
                     assert!(!is_right, "{error}");
                     let error = error.to_string();
                     let wants_login = answer == HTTP[1].as_bytes();
-                    assert!(!wants_login || error.contains("wants another login"), "{error}");
+                    assert!(
+                        !wants_login || error.contains("requires a different login"),
+                        "{error}"
+                    );
                     let is_safe = |c: char| !c.is_control() && c != '\u{202e}';
                     assert!(error.chars().all(is_safe), "{error:?}");
                 }

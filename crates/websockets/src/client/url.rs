@@ -10,8 +10,8 @@ use url::{ParseError, Position, Url};
 use crate::Result;
 use crate::printable;
 
-/// Where to connect to. Its `Display` leaves the credentials out: what is printed ends up in logs
-/// and on other people's screens.
+/// The URL of the server. Its `Display` leaves out the credentials, because printed text ends up in
+/// logs and on other people's screens.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     url: Url,
@@ -20,12 +20,12 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Any case of the scheme will do, IPv6 stands in brackets, a name may have letters beyond
-    /// ASCII.
+    /// Parses a URL. The scheme may have any case, an IPv6 address is in brackets, and a name may
+    /// have letters beyond ASCII.
     ///
     /// # Errors
     ///
-    /// A sentence, without the credentials, for what is no WebSocket's URL.
+    /// One sentence, without the credentials, if it is not the URL of a WebSocket.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let Some((scheme, socket, path)) = split_unix(text) else {
             return Self::checked(Url::parse(text), text);
@@ -38,13 +38,14 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A sentence when it is no WebSocket's URL.
+    /// One sentence, if it is not the URL of a WebSocket.
     pub(super) fn join(&self, location: &str) -> Result<Self> {
         match self.url.join(location) {
-            // What a proxy in front of a web site does; the person knows whether it is meant.
+            // The proxy of a web site may do this. Only the user knows whether the other server is
+            // meant.
             Ok(url) if matches!(url.scheme(), "http" | "https") => Err(format!(
-                "{self} redirects to {}, which is no WebSocket; give that server's ws:// or \
-                 wss:// URL",
+                "{self} redirects to {}, which is not a WebSocket URL; pass the ws:// or wss:// \
+                 URL of that server",
                 shown(&url)
             )
             .into()),
@@ -60,23 +61,23 @@ impl Target {
     }
 
     fn checked(parsed: std::result::Result<Url, ParseError>, text: &str) -> Result<Self> {
-        // The credentials end at the last @; what of them is left of it is nobody's business.
+        // Leave out the credentials, which end at the last @.
         let text = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
         let text = printable(text);
         let sentence = match parsed {
             Ok(url) if matches!(url.scheme(), "ws" | "wss") => match url.fragment() {
                 None => return Ok(Self { url, socket: None }),
                 Some(_) => format!(
-                    "{} has a fragment, which means nothing to a WebSocket; leave out what follows \
-                     the #, or write %23 for it",
+                    "{} has a fragment, which a WebSocket URL cannot have; remove the # and the text \
+                     after it, or write %23",
                     shown(&url)
                 ),
             },
             Err(ParseError::InvalidPort) => {
-                format!("the port of {text} is no number up to 65535")
+                format!("the port of {text} is not a number up to 65535")
             }
             _ => {
-                format!("\"{text}\" is not a WebSocket's URL; give one like ws://localhost:8765")
+                format!("\"{text}\" is not a WebSocket URL; use one like ws://localhost:8765")
             }
         };
         Err(sentence.into())
@@ -92,9 +93,9 @@ impl Target {
         self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    /// The port that it names, or its scheme's.
+    /// The port in the URL, or the default port of its scheme.
     pub(super) fn port(&self) -> u16 {
-        // Both schemes have a default, 80 and 443.
+        // The default ports are 80 and 443.
         self.url.port_or_known_default().unwrap_or_default()
     }
 
@@ -104,12 +105,12 @@ impl Target {
         self.socket.as_ref().map(std::path::Path::new)
     }
 
-    /// Whether `other` is the same server, spoken to in the same way.
+    /// Whether `other` has the same scheme, host, port and Unix socket.
     pub(super) fn same_origin(&self, other: &Self) -> bool {
         self.url.origin() == other.url.origin() && self.socket == other.socket
     }
 
-    /// Name and password as Basic (RFC 7617), when the URL has them.
+    /// The name and the password as Basic authentication (RFC 7617), if the URL has them.
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
         if self.url.username().is_empty() && self.url.password().is_none() {
             return None;
@@ -128,13 +129,13 @@ impl Target {
         self.url.as_str()
     }
 
-    /// The same with the scheme of HTTP: what the rules for proxies speak of.
+    /// The same URL with the scheme of HTTP, because the rules for proxies use HTTP schemes.
     pub(super) fn as_http(&self) -> String {
         self.as_str().replacen("ws", "http", 1)
     }
 }
 
-/// Without credentials, and without the slash that nobody typed.
+/// Leaves out the credentials, and a path that is only a slash.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = shown(&self.url);
@@ -204,24 +205,27 @@ mod tests {
             assert_eq!(target.to_string(), shown);
         }
         for url in ["ws+unix:", "ws+unix::/a", "ws+unix:/a:b", "http+unix:/a"] {
-            assert!(Target::parse(url).unwrap_err().to_string().contains("is not a WebSocket's"));
+            assert!(Target::parse(url).unwrap_err().to_string().contains("is not a WebSocket"));
         }
         let target = Target::parse("ws+unix:/a:/b/c").unwrap();
         assert_eq!(target.join("d").unwrap().to_string(), "ws+unix:/a:/b/d");
         assert_eq!(target.join("ws://other/d").unwrap().to_string(), "ws://other/d");
-        // No server may send a client to a socket of the client's machine.
+        // A server must not redirect a client to a Unix socket on the client's machine.
         assert!(Target::parse("ws://other").unwrap().join("ws+unix:/a").is_err());
     }
 
     #[test]
     fn what_is_no_url_is_refused_in_a_sentence_without_its_password() {
         for (url, says) in [
-            ("localhost:8765", "is not a WebSocket's URL"),
-            ("http://ada:secret@localhost", "\"localhost\" is not a WebSocket's URL"),
-            ("ws://ada:secret@local host", "\"local host\" is not a WebSocket's URL"),
-            ("ws://", "is not a WebSocket's URL"),
-            ("ws://localhost:99999", "the port of ws://localhost:99999 is no number up to 65535"),
-            ("wss://ada:secret@localhost:65536", "the port of localhost:65536 is no number"),
+            ("localhost:8765", "is not a WebSocket URL"),
+            ("http://ada:secret@localhost", "\"localhost\" is not a WebSocket URL"),
+            ("ws://ada:secret@local host", "\"local host\" is not a WebSocket URL"),
+            ("ws://", "is not a WebSocket URL"),
+            (
+                "ws://localhost:99999",
+                "the port of ws://localhost:99999 is not a number up to 65535",
+            ),
+            ("wss://ada:secret@localhost:65536", "the port of localhost:65536 is not a number"),
             ("ws://ada:secret@localhost/#top", "ws://localhost/#top has a fragment"),
             ("ws://localhost/#", "has a fragment"),
         ] {
@@ -255,7 +259,10 @@ mod tests {
         assert!(target.join("/d").unwrap().authorization().is_some());
         assert!(target.join("//other/d").unwrap().authorization().is_none());
         let web = target.join("https://eve:x@site.example/").unwrap_err().to_string();
-        assert!(web.contains("redirects to https://site.example, which is no WebSocket"), "{web}");
+        assert!(
+            web.contains("redirects to https://site.example, which is not a WebSocket URL"),
+            "{web}"
+        );
     }
 
     #[test]

@@ -111,11 +111,11 @@ impl Frames {
 
 /// Whole frames, ready for [`Socket::send_encoded`](crate::Socket::send_encoded).
 ///
-/// Only [`Frames`] makes them, so that nobody can send text as if it were frames. Cloning is cheap:
-/// all clones share one buffer.
+/// Only [`Frames`] makes them, so that no program can send text as if it were frames. Cloning is
+/// cheap: all clones share one buffer.
 ///
 /// They may hold a compressed form, too. The socket sends that one only if it has agreed on
-/// compression, and nothing else can take it out.
+/// compression, and no program can take it out.
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
     pub(super) plain: Bytes,

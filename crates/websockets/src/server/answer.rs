@@ -1,5 +1,5 @@
-//! The response to a request: the page, a health check, a WebSocket, or one sentence that says
-//! what was wrong.
+//! The response to a request: the page, a health check, a WebSocket, or one sentence with the
+//! error.
 
 use std::panic::AssertUnwindSafe;
 

@@ -21,7 +21,7 @@ use crate::Socket;
 use crate::headers::lists;
 use crate::socket::boxed;
 
-/// Turns requests that axum or hyper received into WebSockets; see [`Server::bridge`]. Cloning is
+/// Turns requests that axum or hyper received into WebSockets. See [`Server::bridge`]. Cloning is
 /// cheap.
 #[derive(Clone)]
 pub struct Bridge(Arc<Running>);
@@ -52,7 +52,7 @@ impl Server {
 
 impl Bridge {
     /// Answers a request for a WebSocket from the client at `peer`. Return the response to axum or
-    /// hyper: it is 101, or it says why there is no WebSocket.
+    /// hyper: it is 101, or an error response with the reason.
     ///
     /// Extensions that you have added to the request, for example in a middleware that checks a
     /// login, reach `process_request` and the handler.

@@ -1,4 +1,4 @@
-//! What a handler is: a plain `async fn`, passed by name.
+//! Handlers: a handler is a plain `async fn`, passed by name.
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ pub fn with<State, F>(state: State, function: F) -> With<State, F> {
     With(state, function)
 }
 
-/// A function and its state; see [`with`].
+/// A function and its state. See [`with`].
 #[derive(Clone, Debug)]
 pub struct With<State, F>(State, F);
 
@@ -101,7 +101,7 @@ where
     }
 }
 
-/// A function that sees each request before it is answered; see
+/// A function that sees each request before it is answered. See
 /// [`Server::process_request`](crate::Server::process_request).
 ///
 /// You do not implement this trait yourself.

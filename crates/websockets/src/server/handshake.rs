@@ -1,4 +1,4 @@
-//! The opening handshake: what RFC 6455 requires, and what is agreed on.
+//! The opening handshake: checks the request as RFC 6455 requires, and chooses the options.
 
 use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
@@ -10,8 +10,8 @@ use super::{Request, Response, respond};
 use crate::deflate::extensions;
 use crate::headers::{items, lists, set, single};
 
-/// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101 response, or
-/// a response that says what is wrong.
+/// Checks an opening handshake in the order of RFC 6455, section 4.2.1. Returns the 101 response,
+/// or a response with the error.
 pub(super) fn check(request: &Request, origins: &Origins) -> Response {
     let headers = request.headers();
     let bad = |text| respond(StatusCode::BAD_REQUEST, text);

@@ -93,7 +93,7 @@ pub(super) fn is_proxy_protocol(start: &[u8]) -> bool {
 pub(super) const PROXY_PROTOCOL: &str = "This server does not support the PROXY protocol; turn it \
      off in the proxy, and use X-Forwarded-For with --trusted-proxy.";
 
-/// Whether a request announces a body, which nobody reads.
+/// Whether a request announces a body, which the server never reads.
 pub(super) fn has_body(headers: &http::HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     headers.contains_key(header::TRANSFER_ENCODING) || lengths.any(|length| length != "0")

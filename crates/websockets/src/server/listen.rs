@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::{Error, Result};
 
 /// How many connects the kernel keeps for us until we accept them. Linux' own upper limit
-/// (`net.core.somaxconn`); tokio's default of 1024 overflows when thousands connect at once.
+/// (`net.core.somaxconn`), because tokio's default of 1024 overflows when thousands connect at
+/// once.
 pub(super) const BACKLOG: u32 = 4096;
 
 /// How many free ports are tried, because the port of the first address may be in use on the

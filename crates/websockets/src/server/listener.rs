@@ -126,7 +126,7 @@ impl Listener {
 #[cfg(unix)]
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Somebody may have removed the file, and another server may have made its own.
+        // The file may have been removed, and another server may have made its own.
         if let Self::Unix(_, Some((file, inode))) = self
             && fs::symlink_metadata(&*file).is_ok_and(|file| file.ino() == *inode)
         {

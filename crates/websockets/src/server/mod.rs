@@ -1,6 +1,6 @@
 //! The server. It owns the life of each connection, and the handler only the conversation.
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
 //! | `serve` | listens, accepts, shuts down |
 //! | `running` | what all connections of a running server share |
@@ -13,7 +13,7 @@
 //! | `handshake` | the opening handshake: what RFC 6455 requires |
 //! | `origin` | which pages may connect |
 //! | `request` | the request that a handler receives, and responses to it |
-//! | `handler` | what a handler is |
+//! | `handler` | the handler traits |
 //! | `bridge` | feature `hyper`: WebSockets on a port of axum or hyper |
 //! | [`listen`] | every address of a host name |
 //! | `listener` | a TCP or a Unix socket that accepts connections |
@@ -142,7 +142,7 @@ impl Server {
     /// Allows only pages of this server itself: those of the origins that it announces, or of those
     /// that `--allow-origin` names. Pages of other programs on this machine are rejected.
     ///
-    /// Use it if a cookie says who the client is. A browser sends the cookies of a host to every
+    /// Use it if a cookie identifies the client. A browser sends the cookies of a host to every
     /// port of that host, so another program's page could connect as the user of your page. A
     /// `bridge` announces no origin, so there you need `--allow-origin`.
     #[must_use]

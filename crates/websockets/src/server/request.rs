@@ -50,7 +50,7 @@ impl Request {
         Self(Box::new(Parts { head, remote_address, subprotocol: None, deflate: None }))
     }
 
-    /// The first parameter of this name in the query, percent-decoded; `+` stands for a space.
+    /// The first parameter of this name in the query, percent-decoded. `+` stands for a space.
     /// `None` if the query has no such parameter.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         let query = self.uri().query()?.as_bytes();

@@ -121,7 +121,7 @@ impl Server {
         let running = Running::new(self, handler.boxed(()));
         // If this future is dropped, the connections end with it.
         defer!(running.begin_shutdown());
-        // They accept until the end: a client that connects during the shutdown is told so.
+        // They accept until the end, so a client that connects during the shutdown receives 503.
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(accept_all(listener, Arc::clone(&running)));

@@ -68,8 +68,8 @@ impl Incoming {
         Self { role, deflate, max_size, message: None, inflater: None }
     }
 
-    /// Takes the next message or control frame out of `input`, or as much of it as has arrived.
-    /// What is left in `input` belongs to the next call. `None` means that more bytes are needed.
+    /// Takes the next message or control frame out of `input`, or as much of it as has arrived. The
+    /// bytes left in `input` belong to the next call. `None` means that more bytes are needed.
     ///
     /// # Errors
     ///
@@ -226,8 +226,8 @@ impl PartialMessage {
         }
     }
 
-    /// Rejects what cannot become UTF-8. The last character may be incomplete, so it stays where
-    /// it is.
+    /// Rejects text that cannot become UTF-8. The last character may be incomplete, so it stays in
+    /// `bytes`.
     fn check_text(&mut self) -> Result<(), Error> {
         if self.is_text {
             let (whole, incomplete) =

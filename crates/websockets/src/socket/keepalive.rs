@@ -1,7 +1,7 @@
 //! Keeps a connection alive: answers control frames, sends pings, and notices when the peer no
 //! longer answers.
 //!
-//! tungstenite answers a ping only while somebody reads, never sends one by itself, and returns
+//! tungstenite answers a ping only while the program reads, never sends one by itself, and returns
 //! every control frame to the reader. [`Keepalive`] handles them, so that a handler receives text
 //! and binary messages and then the end.
 
@@ -193,7 +193,8 @@ impl Keepalive {
         while held < MAX_READ_AHEAD
             && let Poll::Ready(Some(message)) = self.poll_read(cx)
         {
-            // Nobody receives it any more. But a peer that is blocked can go on, and take our close.
+            // The program does not receive this data any more. But reading it lets a blocked peer
+            // continue and accept our close frame.
             if self.is_closing {
                 continue;
             }

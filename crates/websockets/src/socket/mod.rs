@@ -8,7 +8,7 @@
 //!        ⇄ Stream     TCP, TLS or memory
 //! ```
 //!
-//! | file | what it is for |
+//! | file | purpose |
 //! | --- | --- |
 //! | `mod` | [`Socket`]: receive and send messages |
 //! | `keepalive` | answers control frames, sends pings, notices a peer that no longer answers |
@@ -244,7 +244,7 @@ impl Socket {
         poll_fn(|cx| self.poll_written(cx)).await
     }
 
-    /// The peer's close frame, once it has arrived; `Some(None)` if it has no code.
+    /// The peer's close frame, once it has arrived. `Some(None)` if it has no code.
     pub fn closed(&self) -> Option<Option<CloseFrame>> {
         self.connection.closed()
     }
@@ -255,7 +255,7 @@ impl Socket {
         self.connection.keepalive.lock().is_closing
     }
 
-    /// How long the answer to the last ping took; `None` before the first answer.
+    /// How long the answer to the last ping took. `None` before the first answer.
     pub fn latency(&self) -> Option<Duration> {
         self.connection.keepalive.lock().clock.latency
     }

@@ -66,7 +66,7 @@ impl Outgoing {
         self.large = frames;
     }
 
-    /// Whether it is time to write, even if nobody flushes.
+    /// Whether it is time to write, even without a flush.
     pub(super) fn is_full(&self) -> bool {
         !self.large.is_empty() || self.small.len() > SMALL
     }
@@ -98,7 +98,7 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    /// Removes what was written. An idle connection keeps no large buffer.
+    /// Removes the bytes that were written. An idle connection keeps no large buffer.
     fn advance(&mut self, written: usize) {
         let small = written.min(self.small.len());
         self.small.drain(..small);

@@ -21,9 +21,9 @@ pub(super) struct PingClock {
     /// Boxed because a `Sleep` must not move, and a handler may move its socket.
     timer: Pin<Box<Sleep>>,
     state: State,
-    /// The timer has started again after the ping, so it does not tell the latency.
+    /// The timer has started again after the ping, so it does not measure the latency.
     is_prolonged: bool,
-    /// How long the answer to the last ping took; `None` before the first answer. The answer to a
+    /// How long the answer to the last ping took. `None` before the first answer. The answer to a
     /// ping that waited behind a slow write does not count.
     pub(super) latency: Option<Duration>,
 }
@@ -53,7 +53,8 @@ impl PingClock {
     }
 
     /// Ready when the pong is overdue, until it arrives. A peer that reads slowly may receive the
-    /// ping late. So `has_progressed`, which says that a blocked write went on, starts the time again.
+    /// ping late. So `has_progressed`, which means that a blocked write went on, starts the time
+    /// again.
     pub(super) fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,

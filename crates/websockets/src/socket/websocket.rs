@@ -83,7 +83,7 @@ impl WebSocket {
         self.read_limit = Some(MAX_READ_AFTER_CLOSE);
     }
 
-    /// The next message, control frames included; `None` after the closing handshake and after an
+    /// The next message, control frames included. `None` after the closing handshake and after an
     /// error. Prepares replies to control frames, which the next flush writes.
     pub(super) fn poll_next(
         &mut self,
@@ -123,7 +123,7 @@ impl WebSocket {
         }
     }
 
-    /// Reads once. `unread` is the beginning of what is read.
+    /// Reads once. `unread` is the beginning of the data.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -227,7 +227,7 @@ impl WebSocket {
     }
 }
 
-/// tungstenite keeps what cannot be written yet.
+/// tungstenite keeps the bytes that cannot be written yet.
 fn or_later(written: Result<(), Error>) -> Result<(), Error> {
     match written {
         Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -235,7 +235,7 @@ fn or_later(written: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-/// What tungstenite has instead of a stream: a control frame from the peer, and the way back.
+/// The stream that tungstenite uses: it reads a control frame of the peer, and writes the reply.
 struct ControlFrames<'a> {
     frame: &'a [u8],
     outgoing: &'a mut Outgoing,

@@ -1,4 +1,4 @@
-//! What both servers share: the counter and its JSON.
+//! The counter and its JSON, which both servers share.
 
 use std::sync::Mutex;
 
@@ -18,9 +18,10 @@ enum Action {
     Minus,
 }
 
-/// The counter, its users, and how they are told of changes.
+/// The counter and its users.
 ///
-/// All is changed and told under one lock, so that everyone hears everything in one order.
+/// One lock protects both the changes and the sending, so all users receive all events in one
+/// order.
 #[derive(Default)]
 pub struct Counter<User>(Mutex<(i64, User)>);
 
@@ -29,7 +30,8 @@ fn json(event: Event) -> String {
 }
 
 impl<Users> Counter<Users> {
-    /// Changes who the users are: `change` returns their number, `tell` gets users and state.
+    /// Adds or removes a user. `change` returns the number of users, `tell` gets the events to
+    /// send.
     pub fn users(
         &self,
         change: impl FnOnce(&mut Users) -> usize,
@@ -40,7 +42,7 @@ impl<Users> Counter<Users> {
         tell(users, json(Event::Users { count }), json(Event::State { value: *value }));
     }
 
-    /// Does what a message asks for; `tell` gets the new state.
+    /// Carries out the action in a message. `tell` gets the `state` event to send.
     pub fn act(&self, message: &str, tell: impl FnOnce(&Users, String)) {
         let (value, users) = &mut *self.0.lock().unwrap();
         match serde_json::from_str(message) {

@@ -35,7 +35,7 @@ fn some(
     (0..length).map(|_| input.choose(of).copied()).collect()
 }
 
-/// A head without a fault, and what it says.
+/// A valid head, and its values.
 fn head(input: &mut Unstructured<'_>) -> testing::property::Result<(Vec<u8>, http::Request<()>)> {
     let mut bytes = b"\r\n".repeat(input.int_in_range(0..=2)?);
     let mut head = http::Request::new(());

@@ -10,6 +10,7 @@ use allocation_counter::measure;
 use futures_util::FutureExt;
 use testing::property::{Result, Unstructured, check, mutate, pieces};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tungstenite::http::{HeaderMap, header};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig};
@@ -19,6 +20,7 @@ use self::model::{End, Outcome, expected};
 use super::super::close_frame_for;
 use super::super::stream::boxed;
 use super::super::websocket::WebSocket;
+use crate::deflate::{Deflate, accept, compress};
 
 /// What our socket makes of these pieces.
 fn received(pieces: &[&[u8]], role: Role, max_size: usize) -> Outcome {
@@ -42,14 +44,19 @@ fn ends_right(
 }
 
 /// Receives these pieces. Each arrives after the socket has read all of the pieces before.
-fn receive(
+fn receive(pieces: &[&[u8]], role: Role, max_size: usize, on_message: impl FnMut(Message)) -> End {
+    receive_with(None, pieces, role, max_size, on_message)
+}
+
+fn receive_with(
+    deflate: Option<Deflate>,
     pieces: &[&[u8]],
     role: Role,
     max_size: usize,
     mut on_message: impl FnMut(Message),
 ) -> End {
     let (near, mut far) = duplex(1 << 20);
-    let mut socket = WebSocket::new(boxed(near), &[], role, max_size, None);
+    let mut socket = WebSocket::new(boxed(near), &[], role, max_size, deflate);
     let mut cx = Context::from_waker(Waker::noop());
     let mut is_closed = false;
     let mut replies = [0; 4096];
@@ -253,4 +260,47 @@ fn a_peer_takes_memory_only_for_its_bytes() {
         assert!(memory.bytes_max < 5 * sent + (16 << 10), "{} for {sent}", memory.bytes_max);
         Ok(())
     });
+}
+
+#[test]
+fn compressed_messages_in_any_pieces_are_the_same() {
+    let offer = "permessage-deflate".parse().unwrap();
+    let offer = HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, offer)]);
+    let (deflate, _) = accept(&offer).unwrap();
+    let mut compressed = 0;
+    check(200, |input| {
+        let (mut stream, mut messages) = (Vec::new(), Vec::new());
+        for _ in 0..input.int_in_range(1..=4)? {
+            let length = input.int_in_range(0..=input.len().min(100))?;
+            let payload = input.bytes(length)?.repeat(input.int_in_range(0..=90)?);
+            let data = compress(15, &payload);
+            compressed += usize::from(data.is_some());
+            let fragments = pieces(input, data.as_deref().unwrap_or(&payload))?;
+            // A message has one fragment at least.
+            let last = fragments.len().saturating_sub(1);
+            for index in 0..=last {
+                let opcode = if index == 0 { Data::Binary } else { Data::Continue };
+                let fragment = fragments.get(index).copied().unwrap_or_default();
+                let opcode = OpCode::Data(opcode);
+                let mut frame = frame(input, Role::Server, opcode, index == last, fragment)?;
+                frame[0] |= u8::from(data.is_some() && index == 0) << 6;
+                stream.extend(frame);
+                if input.ratio(1, 5)? {
+                    stream.extend(control(input, Role::Server)?);
+                }
+            }
+            messages.push(Message::binary(payload));
+        }
+        stream.extend([0x88, 0x80, 0, 0, 0, 0]);
+        let mut received = Vec::new();
+        let pieces = pieces(input, &stream)?;
+        let end = receive_with(Some(deflate), &pieces, Role::Server, 9000, |message| {
+            if message.is_binary() {
+                received.push(message);
+            }
+        });
+        assert!(received == messages && end == End::Closed);
+        Ok(())
+    });
+    assert!(compressed > 50, "only {compressed} messages are compressed");
 }

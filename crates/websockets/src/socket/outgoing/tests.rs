@@ -21,7 +21,7 @@ fn socket(role: Role, room: usize) -> (WebSocket, DuplexStream) {
     (WebSocket::new(boxed(near), &[], role, 1 << 20, None), far)
 }
 
-/// Reads what has been written.
+/// Reads the bytes that were written.
 fn read(far: &mut DuplexStream, into: &mut impl Write) {
     let mut part = [0; 4096];
     while let Some(read) = far.read(&mut part).now_or_never() {

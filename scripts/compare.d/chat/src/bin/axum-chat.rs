@@ -1,5 +1,6 @@
 //! The pattern of axum's chat example: a broadcast channel, and two tasks for each connection. Its
-//! channel is larger than the example's 100, or who lags by more would hear no more.
+//! channel is larger than the example's 100, because a client that lags by more receives nothing
+//! more.
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};

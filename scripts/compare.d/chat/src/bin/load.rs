@@ -1,10 +1,11 @@
-//! Loads a chat: many listen in one room, one of them talks, with so many messages in flight.
+//! Loads a chat: many clients are in one room, and one of them sends, with a number of messages in
+//! flight.
 //!
 //!     load URL HEADERS KIND PID CLIENTS IN_FLIGHT SECONDS SLOW
 //!
-//! HEADERS has a line for each who comes, in turn: a chat may take only so many of one name. KIND is
-//! chat, plain or socketio: how a message is dressed. SLOW more come and never read. Prints one line
-//! of JSON.
+//! HEADERS has lines that the clients use in turn, because a chat may limit the connections of one
+//! name. KIND is the format of a message: chat, plain or socketio. SLOW more
+//! clients connect and never read. Prints one line of JSON.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -21,9 +22,9 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 struct Shared {
     began: Instant,
-    /// When a message was sent, in microseconds, by its number.
+    /// The time at which each message was sent, in microseconds, by its number.
     sent: Vec<AtomicU64>,
-    /// How many deliveries took so long, in steps of 0.1 ms up to 10 s.
+    /// The number of deliveries for each latency, in steps of 0.1 ms up to 10 s.
     took: Vec<AtomicU64>,
     deliveries: AtomicU64,
     measures: AtomicBool,
@@ -177,7 +178,7 @@ fn cpu(pid: &str) -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// In KiB.
+/// Its resident memory in KiB.
 fn memory(pid: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

@@ -1,5 +1,5 @@
 //! The counter on axum, after its chat example: a tokio broadcast channel, and two tasks for each
-//! client, one that sends what the channel says and one that receives.
+//! client, one that sends the events of the channel and one that receives.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ async fn client(socket: WebSocket, room: Arc<Room>) {
 
 #[tokio::main]
 async fn main() {
-    // Deep enough for what a thousand clients are told while they connect.
+    // Large enough for the `users` events while a thousand clients connect.
     let room = Room { counter: Counter::default(), news: broadcast::channel(16 << 10).0 };
     let app = Router::new().route("/", any(upgrade)).with_state(Arc::new(room));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

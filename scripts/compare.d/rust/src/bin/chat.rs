@@ -1,5 +1,5 @@
-//! The counter on tokio-tungstenite, after its chat example: a map from each client to the
-//! unbounded channel that its socket is fed from.
+//! The counter on tokio-tungstenite, after its chat example: a map from each client to an unbounded
+//! channel with the events to send to it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
