@@ -63,7 +63,7 @@ impl Counter {
     }
 
     /// Applies a reply. If it is not the next change, clients skip to its value. A reply that is
-    /// older than an update changes nothing. `is_lost` says that Redis has lost changes that this
+    /// older than an update changes nothing. `is_lost` means that Redis has lost changes that this
     /// server knows.
     pub fn apply_reply(&mut self, update: &Update<'_>, is_lost: bool, to_all: &mut Frames) {
         if is_lost {

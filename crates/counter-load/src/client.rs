@@ -72,7 +72,7 @@ impl Client {
         Self { target, stream, stage, users: None, value: None, partial_frame, unsent }
     }
 
-    /// Writes and reads as far as the connection is ready for it. `is_at_end` says that the server
+    /// Writes and reads as far as the connection is ready for it. `is_at_end` means that the server
     /// has sent its last byte.
     pub fn handle_ready(&mut self, is_at_end: bool, buffer: &mut ReadBuffer) -> Result<()> {
         buffer.values.clear();

@@ -13,8 +13,8 @@ pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
 
 /// Removes the next frame from the front of `bytes`, and returns its first byte and its payload.
-/// Returns `None` if it is not complete yet. The error says why a counter server does not send such
-/// a frame.
+/// Returns `None` if it is not complete yet. The error is the reason why a counter server does not
+/// send such a frame.
 pub fn take_next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, &'static str> {
     let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let (length, rest) = match second {

@@ -21,7 +21,7 @@ use crate::lines::Print;
 const QUEUE_SIZE: usize = 64;
 
 /// The same for lines from the keyboard. The editor must never wait, because the terminal drops
-/// pasted text that nobody reads.
+/// pasted text that is not read.
 const KEYBOARD_QUEUE_SIZE: usize = 1 << 20;
 
 /// The size of the messages that wait to be printed, in bytes. While there are more, talk receives

@@ -178,7 +178,7 @@ fn subprotocol(text: &str) -> Result<String, String> {
 fn close(text: &str) -> Result<CloseWith, String> {
     let (code, reason) = text.split_once(':').unwrap_or((text, ""));
     match code.parse() {
-        // The others say that a server or a library has failed.
+        // The other codes mean that a server or a library has failed.
         Ok(code @ (1000 | 1001 | 3000..=4999)) => {
             Ok(CloseWith::new(u16::into(code), reason.to_owned()))
         }

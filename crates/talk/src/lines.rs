@@ -8,8 +8,7 @@ use websockets::{Message, escaped, printable};
 
 use crate::flags::Delimiter;
 
-/// A function that prints a whole line, with its newline. The flag says whether the line is a
-/// status.
+/// A function that prints a whole line, with its newline. The flag is true if the line is a status.
 pub type Print = Box<dyn FnMut(&[u8], bool) -> io::Result<()> + Send>;
 
 /// Formats a message of the server. It escapes the control characters of a text. It prints a binary

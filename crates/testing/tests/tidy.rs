@@ -1,4 +1,4 @@
-//! What holds for the whole workspace, so that nobody has to remember it. (`scripts/docs` keeps the
+//! Rules for the whole workspace, so that no author has to remember them. (`scripts/docs` keeps the
 //! texts true.)
 
 use std::fs;

@@ -42,7 +42,7 @@ async fn plus(State((counter, _)): State<Shared>) -> String {
 
 async fn live(socket: &mut Socket, counter: Arc<Fanout<Counter>>) -> Result<()> {
     let mut subscriber = counter.subscribe();
-    // Sends every change while it waits for the client, which has nothing to say.
+    // Sends every change while it waits for the client, which sends nothing.
     while subscriber.next(socket).await?.is_some() {}
     Ok(())
 }

@@ -11,7 +11,7 @@ use websockets::{Flags, Result, Server, Socket, log, report};
 struct Room;
 
 impl State for Room {
-    /// A new client receives only what follows.
+    /// A new client receives only later messages.
     fn snapshot(&self, _: &mut Frames) {}
 }
 

@@ -1,4 +1,5 @@
-//! Echoes what a server sends: the client for a conformance suite, which has a URL for each case.
+//! Echoes the messages of a server. This is the client for a conformance suite, which has a URL for
+//! each case.
 //!
 //! Run `cargo run -p websockets --features client --example echo-client URL`.
 

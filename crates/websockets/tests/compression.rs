@@ -23,7 +23,7 @@ const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
 async fn start(example: &str, flags: &[&str]) -> Program {
-    // `cargo test` builds the examples beside the tests.
+    // `cargo test` builds the examples next to the tests.
     let deps = std::env::current_exe().unwrap();
     let exe = deps.parent().unwrap().with_file_name("examples").join(example);
     let exe = exe.with_extension(std::env::consts::EXE_EXTENSION);

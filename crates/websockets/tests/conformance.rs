@@ -1,5 +1,5 @@
-//! RFC 6455 against the echo example, byte for byte: what sections 1 to 7 and 10 of the Autobahn
-//! suite look at, where `scripts/autobahn` finds no Python 2.7.
+//! Checks the echo example against RFC 6455, byte for byte. These are sections 1 to 7 and 10 of the
+//! Autobahn suite, for machines without the Python 2.7 of `scripts/autobahn`.
 
 use testing::{Program, Raw, frame};
 
@@ -14,7 +14,7 @@ const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
 async fn echo() -> Program {
-    // `cargo test` builds the examples beside the tests.
+    // `cargo test` builds the examples next to the tests.
     let deps = std::env::current_exe().unwrap();
     let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
     let echo = echo.with_extension(std::env::consts::EXE_EXTENSION);
@@ -22,7 +22,7 @@ async fn echo() -> Program {
     Program::start(echo.to_str().unwrap(), &["localhost:0", "--ping-interval", "0"]).await
 }
 
-/// What one connection sends, and the frames that come back, the last of which ends it.
+/// The frames that one connection sends, and those that it receives. The last one ends it.
 type Case = (Vec<Vec<u8>>, Vec<(u8, Vec<u8>)>);
 
 /// Plays each case on a connection of its own: its frames in one write, one write a frame, and
@@ -56,7 +56,7 @@ async fn play(octets: usize, cases: impl IntoIterator<Item = Case>) {
     }
 }
 
-/// The close frame that a well-behaved peer sends, and gets back.
+/// The close frame that a well-behaved peer sends, and receives.
 fn bye() -> Vec<u8> {
     frame(CLOSE, [3, 0xe8])
 }
@@ -65,13 +65,13 @@ fn closed(code: u16) -> (u8, Vec<u8>) {
     (CLOSE, code.to_be_bytes().into())
 }
 
-/// These frames, a goodbye, and these answers to them.
+/// These frames and a close frame, and these answers to them.
 fn good(frames: Vec<Vec<u8>>, answers: &[(u8, &[u8])]) -> Case {
     let answers = answers.iter().map(|(first, payload)| (*first, payload.to_vec()));
     ([frames, vec![bye()]].concat(), answers.chain([closed(1000)]).collect())
 }
 
-/// A text that is echoed, then these frames, which are refused with `code`.
+/// A text that is echoed, then these frames, which are rejected with `code`.
 fn bad(code: u16, frames: Vec<Vec<u8>>) -> Case {
     let hello = (TEXT, b"hello".to_vec());
     ([vec![frame(TEXT, "hello")], frames].concat(), vec![hello, closed(code)])

@@ -1,4 +1,4 @@
-//! The fan-out by its public face: what subscribers are told, as frames that tungstenite reads.
+//! The public interface of the fan-out. tungstenite reads the frames that the subscribers receive.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use websockets::fanout::{Encoded, Fanout, Frames, State, Subscriber};
 use websockets::{Options, Socket};
 
-/// Tells newcomers how many there are, and what was said last.
+/// Sends a new client the number of clients, and the last message.
 #[derive(Default)]
 struct Room {
     subscribers: usize,
@@ -46,7 +46,7 @@ fn say(room: &Fanout<Room>, text: &str) {
     });
 }
 
-/// What a client reads from, and where its pongs go.
+/// The stream that a client reads, and to which it writes its pongs.
 struct Pipe<'a>(&'a [u8]);
 
 impl Read for Pipe<'_> {
@@ -67,7 +67,7 @@ impl Write for Pipe<'_> {
 
 /// Reads frames as a client does. Panics when one is torn.
 fn decode(frames: Encoded) -> Vec<Message> {
-    // One more than there are: a torn one shows itself in what follows it.
+    // Ask for one more than there are, because a torn frame only shows in the bytes after it.
     let mut end = Frames::default();
     end.push(Message::Close(None));
     let frames = [frames.into_bytes(), end.into_encoded().into_bytes()].concat();
@@ -120,7 +120,7 @@ async fn a_message_larger_than_the_tape_arrives_whole() {
     assert_eq!(heard(&mut user).await, [Message::text("x".repeat(3 << 20))]);
     say(&room, "short");
     assert_eq!(heard(&mut user).await, [Message::text("short")]);
-    // Who was away in the meantime finds neither of them cut in two.
+    // A subscriber that was away meanwhile receives both messages whole.
     let mut late = join(&room, "2 here; short").await;
     say(&room, &"y".repeat(2 << 20));
     say(&room, "last");
@@ -240,7 +240,7 @@ async fn delivery_is_reported_after_the_last_subscriber() {
     say(&room, "one");
     soon("one", quick.recv()).await;
     soon("one", slow.recv()).await;
-    // To be given it is not to have sent it: that is who asks for more.
+    // A subscriber has sent a batch only when it asks for the next one.
     assert!(quick.recv().now_or_never().is_none());
     assert_eq!(reports(), 0);
     assert!(slow.recv().now_or_never().is_none());
@@ -361,7 +361,7 @@ async fn a_panic_in_change_leaves_no_message_on_the_tape() {
     assert_eq!(heard(&mut user).await, [Message::text("whole")]);
 }
 
-/// Panics where it is told to.
+/// Panics at the given step.
 #[derive(Default)]
 struct Fragile {
     in_snapshot: bool,
@@ -436,7 +436,7 @@ async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
     use testing::memory::resident_kib;
     let before = resident_kib(std::process::id());
     let rooms: Vec<_> = (0..10_000).map(|_| room()).collect();
-    // Each was used, and was told 100 KB that nobody received.
+    // Each fan-out was used, and has 100 KB that no subscriber received.
     for room in &rooms {
         drop(room.subscribe());
         for _ in 0..100 {
@@ -534,7 +534,7 @@ async fn an_update_does_not_tear_a_pong() {
     }
 }
 
-/// Has nothing to tell a new client.
+/// Has an empty snapshot.
 struct Silent;
 
 impl State for Silent {

@@ -12,8 +12,8 @@ use tungstenite::{Error, Message};
 use websockets::fanout::{Encoded, Frames};
 use websockets::{Options, Socket};
 
-/// A server's socket that pings after `interval` and gives up `timeout` later, in seconds, and
-/// its client, with a network between them that holds `room` bytes in each direction.
+/// A server's socket that pings after `interval` seconds and disconnects `timeout` seconds later,
+/// and its client. The network between them holds `room` bytes in each direction.
 async fn connect(
     interval: u64,
     timeout: u64,

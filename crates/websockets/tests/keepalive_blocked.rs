@@ -1,4 +1,4 @@
-//! Tests of what the keepalive sees of a peer while a write to it is blocked, on a paused clock.
+//! Tests of the keepalive while a write to the peer is blocked, on a paused clock.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A server's socket that pings after 20 s and gives up 20 s later, and the bytes that it sends
-/// and gets; the network between holds 1 KiB in each direction.
+/// A server's socket that pings after 20 s and disconnects 20 s later, and the bytes that it sends
+/// and receives. The network holds 1 KiB in each direction.
 fn connect() -> (Socket, DuplexStream) {
     let (here, there) = duplex(1024);
     (Socket::new(here, &[], Role::Server, Options::default()), there)
@@ -233,7 +233,7 @@ async fn nothing_is_read_past_a_ping_while_a_frame_is_half_written() {
         tokio::select! { never = flood => never, sent = send(&mut server, true) => sent }
     };
     assert!(timed_out(blocked.await));
-    // What the network holds, and what is read at once.
+    // The bytes that the network holds, and those that are read at once.
     assert!(sent < 60, "{sent} pings were taken in");
 }
 

@@ -17,15 +17,16 @@ use websockets::fanout::Frames;
 use websockets::socket::Io;
 use websockets::{Options, Socket};
 
-/// A server's socket on `network`, that pings after so many seconds and gives up as much later.
+/// A server's socket on `network`, which pings after this number of seconds, and disconnects after
+/// the same time.
 fn server(network: impl Io, seconds: u64) -> Socket {
     let pause = Duration::from_secs(seconds);
     let options = Options { ping_interval: pause, ping_timeout: pause, ..Options::default() };
     Socket::new(network, &[], Role::Server, options)
 }
 
-/// A network that takes every second write only, then no more than 50 bytes of it, and in the end
-/// nothing more.
+/// A network that accepts only every second write, and at most 50 bytes of it, and in the end
+/// nothing.
 #[derive(Debug)]
 struct Stutter(DuplexStream, bool, usize);
 

@@ -1,4 +1,4 @@
-//! What large messages, and claims of large messages, cost a server.
+//! The memory that large messages, and announcements of large messages, cost a server.
 
 #![cfg(target_os = "linux")]
 
@@ -14,13 +14,13 @@ use tungstenite::Message;
 
 /// An echo server, started by `sh` after `limits`.
 async fn echo(limits: &str, flags: &[&str]) -> Program {
-    // What is freed goes back to the system, so that what is resident is what is held.
+    // Return freed memory to the system, so that the resident memory is the memory in use.
     let malloc = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_ARENA_MAX", "1")];
     echo_with(&malloc, limits, &[&["--ping-interval", "0"], flags].concat()).await
 }
 
 async fn echo_with(environment: &[(&str, &str)], limits: &str, flags: &[&str]) -> Program {
-    // `cargo test` builds the examples beside the tests.
+    // `cargo test` builds the examples next to the tests.
     let deps = std::env::current_exe().unwrap();
     let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
     assert!(echo.exists(), "build it: cargo build -p websockets --example echo");
@@ -49,7 +49,7 @@ async fn cost_of(talk: impl AsyncFn(&mut Peer)) -> u64 {
     }
     let cost = resident_kib(server.pid()).saturating_sub(before) / CLIENTS;
     println!("{cost} KiB a client");
-    // They are all still there.
+    // All clients are still connected.
     for peer in &mut peers {
         peer.send("small").await;
         peer.message().await;
@@ -78,7 +78,7 @@ async fn memory_shrinks_after_a_large_message_with_pings() {
     assert!(cost.await < 32);
 }
 
-/// The kernel would take all of the message, and a ping would wait behind them.
+/// Otherwise the kernel would accept the whole message, and a ping would wait behind it.
 #[tokio::test]
 async fn a_peer_that_reads_slowly_is_not_disconnected() {
     const MIB: usize = 1 << 20;
@@ -97,7 +97,7 @@ async fn a_peer_that_reads_slowly_is_not_disconnected() {
     assert!(!server.log().contains("1011"), "{}", server.log());
 }
 
-/// By default, glibc keeps what it has freed for each thread.
+/// By default, glibc keeps freed memory for each thread.
 #[tokio::test]
 async fn with_the_documented_setting_memory_returns_to_the_system() {
     let server = echo_with(&[("MALLOC_TRIM_THRESHOLD_", "131072")], "", &[]).await;
@@ -125,7 +125,7 @@ async fn with_the_documented_setting_memory_returns_to_the_system() {
 
 #[tokio::test]
 async fn what_is_claimed_is_not_allocated_before_it_comes() {
-    // Twice what a single claim would take.
+    // Twice the memory of a single announcement.
     let server = echo("ulimit -v 2000000;", &["--max-size", "1073741824"]).await;
     let mut claims = Vec::new();
     for first in [0x81, 0x82, 0x01, 0x02].repeat(10) {
@@ -154,7 +154,7 @@ async fn a_claim_over_max_size_is_refused_before_a_byte_of_it_comes() {
     raw.frame(0x02, vec![5; 600]).await;
     raw.write([0x80, 0xfe, 1, 0xf4, 1, 2, 3, 4]).await;
     assert_eq!(raw.close_code().await, Some(1009));
-    // A message of just that size is none of them, whole or in two.
+    // A message of exactly the limit is allowed, whole or in two fragments.
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("x".repeat(1000)).await;
     assert_eq!(peer.text().await.len(), 1000);

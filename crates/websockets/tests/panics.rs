@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tungstenite::Message;
 use websockets::{Flags, Result, Server, Socket};
 
-/// Says what it hears; panics when it hears "panic" or anything binary.
+/// Echoes a text. Panics if it is "panic", or if the message is binary.
 async fn handler(socket: &mut Socket) -> Result<()> {
     while let Some(message) = socket.recv().await? {
         match message {
@@ -52,7 +52,7 @@ async fn a_handler_panic_closes_1011_and_logs_once() {
         let mut peer = Peer::connect(&url).await;
         peer.send(message).await;
         assert_eq!(peer.closed().await, (1011, "internal server error".into()));
-        // In the middle of what else the peer sends, too.
+        // This must work in the middle of other messages, too.
         let mut raw = Raw::open(address).await;
         raw.write([frame(0x82, "x"), frame(0x81, "more").repeat(10_000)].concat()).await;
         assert_eq!(raw.close_code().await, Some(1011));

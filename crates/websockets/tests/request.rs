@@ -1,4 +1,4 @@
-//! What a handler is told of the request, and what a program may answer instead.
+//! The request that a handler receives, and the response that a program may send instead.
 
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
@@ -31,11 +31,11 @@ async fn describe(socket: &mut Socket, request: Request) -> Result<()> {
     Ok(())
 }
 
-/// What a login has found out.
+/// The result of a login.
 #[derive(Clone)]
 struct Name(String);
 
-/// Rejects by the path, and gives everyone else a cookie.
+/// Rejects some paths, and sets a cookie for all others.
 async fn gatekeeper(request: &mut Request, headers: &mut HeaderMap) -> Option<Response> {
     headers.insert(header::SET_COOKIE, HeaderValue::from_static("seen=yes"));
     let (status, text) = match request.uri().path() {
@@ -109,7 +109,7 @@ async fn the_clients_first_supported_subprotocol_is_chosen() {
     for (asked, agreed) in [
         ("Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n", Some("chat.v2")),
         ("Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Protocol: chat.v1\r\n", Some("chat.v1")),
-        // Who asks for none, or only for others, is let in without one.
+        // A client that requests none, or only others, is accepted without one.
         ("", None),
         ("Sec-WebSocket-Protocol: mqtt\r\n", None),
         ("Sec-WebSocket-Protocol: CHAT.V1\r\n", None),

@@ -1,4 +1,4 @@
-//! Servers in the test's own process: what they leave behind, and how they shut down.
+//! Servers in the process of the test: their leftovers, and their shutdown.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ async fn serve<A: 'static>(
 async fn a_thousand_visits_leave_no_task_behind() {
     let (address, stop, running) = serve(handler).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    // The first one has started what there is to start.
+    // The first one has started all threads.
     Peer::connect(&format!("ws://{address}")).await.close().await;
     let before = 2;
     let fewer_than = async |limit: usize| {
@@ -92,7 +92,7 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        // As a program does: what still runs when `serve_on` returns is dropped.
+        // Drop all tasks that still run when `serve_on` returns, as a program does.
         let program = std::thread::spawn(move || {
             tokio::runtime::Runtime::new().unwrap().block_on(async {
                 let listener = TcpListener::from_std(listener).unwrap();
@@ -121,7 +121,7 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
         }
         program.join().unwrap();
     }
-    println!("{let_in} of 500 were let in");
+    println!("{let_in} of 500 were accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +267,7 @@ async fn a_panic_in_on_close_changes_nothing() {
     for _ in 0..2 {
         let mut peer = Peer::connect(&format!("ws://{address}")).await;
         peer.send("?").await;
-        // A close frame has room for 123 bytes; a character is not cut in two.
+        // A close frame has room for 123 bytes, and the cut is between two characters.
         assert_eq!(peer.closed().await, (1008, "é".repeat(61)));
     }
 }

@@ -1,4 +1,4 @@
-//! Signals to a server that is in trouble: its threads are held up, or nobody reads its log.
+//! Signals to a server whose threads are blocked, or whose log is not read.
 
 #![cfg(target_os = "linux")]
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use websockets::{Flags, Result, Server, Socket};
 
-/// Holds its thread up when it hears anything.
+/// Blocks its thread when it receives a message.
 async fn handler(socket: &mut Socket) -> Result<()> {
     while socket.recv().await?.is_some() {
         std::thread::sleep(Duration::from_secs(60));
@@ -91,7 +91,7 @@ async fn blocked_threads_delay_the_end_by_less_than_9_s() {
 #[tokio::test]
 async fn shutdown_reaches_clients_despite_an_unread_log() {
     let (log, mut stderr) = std::io::pipe().unwrap();
-    // What a pipe holds.
+    // The size of a pipe.
     stderr.write_all(&vec![b'\n'; 64 << 10]).unwrap();
     let (mut server, url) = start(stderr).await;
     let mut peer = Peer::connect(&url).await;

@@ -15,7 +15,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// One block of code in the chapter.
 struct Fence<'a> {
-    /// The comment above it names a file, or says that this test runs the commands.
+    /// The comment above it names a file, or means that this test runs the commands.
     mark: &'a str,
     language: &'a str,
     code: &'a str,
@@ -124,7 +124,8 @@ async fn talk(server: &Program, command: &str, shown: &str) {
             None if line == "closed: 1000, OK" => {}
             None => {
                 let (code, reason) = peer.closed().await;
-                assert_eq!(line, format!("closed: {code}, {reason}"));
+                let name = "unsupported data";
+                assert_eq!(line, format!("closed by the server: {code}, {name}: {reason}"));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Tests of wss-client through the real binary, against a server of the test's own. What a wrong
-//! certificate makes it say is tested beside wss-server, where the wrong certificates are made.
+//! Tests of wss-client through the real binary, against a server of the test's own. The tests of
+//! wss-server make wrong certificates, and check the errors for them.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,8 @@ fn made(name: &str) -> PathBuf {
     pem
 }
 
-/// Runs the client with `flags` against a greeting server; stdout, stderr and the exit status.
+/// Runs the client with `flags` against a greeting server. Returns stdout, stderr and the exit
+/// status.
 async fn greet(server_pem: PathBuf, flags: &[&str]) -> (String, String, Option<i32>) {
     greet_at("127.0.0.1:0", "localhost", server_pem, flags).await
 }
@@ -99,7 +100,7 @@ async fn untrusted_or_plain_servers_receive_nothing() {
     assert!(!both.status.success());
 }
 
-/// What the client says of a server that answers its hello with this alert of TLS, level fatal
+/// The error message of the client for a server that answers its TLS hello with this fatal alert
 /// (RFC 8446, section 6).
 #[cfg(target_os = "linux")]
 async fn alerted(number: u8) -> String {

@@ -1,5 +1,4 @@
-//! What wss-server does with certificates, good and bad, and what clients make of them. Every
-//! key here is made by the test that needs it.
+//! Good and bad certificates, at wss-server and at its clients. Each test makes its own keys.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -32,7 +31,7 @@ fn key() -> KeyPair {
     KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
-/// A key and its certificate for localhost, with what `change` makes of it.
+/// A key and its certificate for localhost, changed by `change`.
 fn made(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let key = key();
     let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
@@ -69,7 +68,7 @@ async fn start(pem: &Path) -> Program {
     Program::start(EXE, &["127.0.0.1:0", "--cert", pem]).await
 }
 
-/// Connects as wss-client does, says nothing and leaves.
+/// Connects as wss-client does, sends nothing and disconnects.
 async fn connect(address: SocketAddr, trust: Trust) -> Result<()> {
     let url = format!("wss://{address}");
     connect_tls(&url, connector(trust)?, async |_| Ok(())).await
@@ -79,12 +78,12 @@ fn only(pem: &Path) -> Trust {
     Trust::File(pem.to_owned())
 }
 
-/// The sentence with which wss-client does not connect to `address`.
+/// The error message of wss-client, which fails to connect to `address`.
 async fn refusal(address: SocketAddr, trust: Trust) -> String {
     connect(address, trust).await.unwrap_err().to_string()
 }
 
-/// A server that, unlike wss-server, shows any certificate.
+/// A server that, unlike wss-server, accepts any certificate for itself.
 async fn careless((key, certificate): &(String, String)) -> SocketAddr {
     let identity = Identity::from_pkcs8(certificate.as_bytes(), key.as_bytes()).unwrap();
     let acceptor = tokio_native_tls::TlsAcceptor::from(TlsAcceptor::new(identity).unwrap());
@@ -210,7 +209,7 @@ mod curves {
 
     use super::*;
 
-    /// A DER value: its tag, the length, and what it holds, of less than 128 bytes.
+    /// A DER value: its tag, the length, and the content of less than 128 bytes.
     fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
         [&[tag, contents.len() as u8][..], contents].concat()
     }
@@ -252,7 +251,7 @@ mod curves {
         ];
         for (number, key) in keys.iter().enumerate() {
             let pem = folder.join(format!("{number}.pem"));
-            // The own certificate is found behind another of its kind.
+            // The server's own certificate is found after another one of its kind.
             write(&pem, format!("{of_another}{own}{key}"));
             let server = start(&pem).await;
             let connected = connect(server.address, only(&pem)).await;
@@ -301,7 +300,7 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
     fault(&folder, "; check its path and its permissions").await;
 }
 
-/// wss-server ends with status 1 and one line that names the file and says `sentence`.
+/// Checks that wss-server ends with status 1 and one line with the file and `sentence`.
 async fn fault(pem: &Path, sentence: &str) {
     let file = pem.to_str().unwrap();
     let output = run(EXE, &["127.0.0.1:0", "--cert", file], "").await;
@@ -393,7 +392,7 @@ async fn a_client_refuses_a_wrong_certificate_and_says_which() {
         let said = refusal(careless(&made).await, only(&pem)).await;
         assert!(said.contains(sentence), "no {sentence:?} in {said:?}");
     }
-    // The one it trusts has the same name and the same form as that which the server shows.
+    // The trusted certificate has the same name and the same form as the server's certificate.
     let server = careless(&made(|_| {})).await;
     write(&pem, made(|_| {}).1);
     for trust in [only(&pem), Trust::SystemRoots] {
@@ -425,7 +424,8 @@ async fn tls_1_1_is_refused_and_1_2_is_spoken() {
     let pem = folder("versions").join("localhost.pem");
     tls::make(&pem).unwrap();
     let server = start(&pem).await;
-    // By hand, for today's libraries will not say the first of these hellos.
+    // These bytes are written by hand, because today's libraries do not send the first of these
+    // hellos.
     for (version, understood) in [([3, 2], false), ([3, 3], true)] {
         let suites = [0xc0, 0x2f, 0xc0, 0x13, 0, 0x2f];
         // supported_groups, ec_point_formats, signature_algorithms
@@ -444,7 +444,7 @@ async fn tls_1_1_is_refused_and_1_2_is_spoken() {
         stream.write_all(&record).await.unwrap();
         let mut kind = [0];
         let read = soon("an answer to the hello", stream.read(&mut kind)).await;
-        // 22 is a handshake record; otherwise an alert (21) comes, or the end.
+        // 22 is a handshake record. Otherwise an alert (21) arrives, or the end.
         assert_eq!(matches!(read, Ok(1)) && kind == [22], understood, "{version:?}");
     }
 }

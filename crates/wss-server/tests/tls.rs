@@ -1,4 +1,4 @@
-//! What wss-server does on its port, beside what concerns certificates.
+//! wss-server on its port, except for certificates.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ async fn invalid_client_hellos_log_one_line_each() {
     let (server, pem) = start("junk", &["--open-timeout", "0.5"]).await;
     let url = format!("wss://localhost:{}", server.address.port());
     connect_tls(&url, connector(Trust::File(pem)).unwrap(), async |socket| {
-        // Right at first sight, wrong at the second; an alert comes, or the end.
+        // The beginning is valid, but not the rest. An alert arrives, or the end.
         let record = [&[22, 3, 1, 0, 100][..], &[0xff; 100]].concat();
         for junk in [&[22; 600][..], &record] {
             let mut raw = Raw::connect(server.address).await;
@@ -181,7 +181,7 @@ async fn open(server: &Program, pem: PathBuf) -> tokio_native_tls::TlsStream<Tcp
     stream
 }
 
-/// Where to reach `server` while what it says is overheard, and then what it said.
+/// Returns an address that forwards to `server`, and the bytes that the server has sent.
 async fn overhear(server: SocketAddr) -> (SocketAddr, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -225,7 +225,7 @@ async fn whoever_is_told_the_end_is_told_the_end_of_tls_too() {
         }
         soon("the end", stream.read_to_end(&mut heard)).await.unwrap();
         drop(stream);
-        let said = soon("the end of what was said", said).await.unwrap();
+        let said = soon("the end of the server's bytes", said).await.unwrap();
         let (mut rest, mut last) = (&said[..], 0);
         while let [kind, _, _, high, low, ..] = rest {
             last = *kind;

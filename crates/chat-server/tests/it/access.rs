@@ -42,7 +42,7 @@ async fn a_wrong_path_is_404_before_the_101_with_or_without_a_pass() {
 }
 
 #[tokio::test]
-async fn no_pass_and_one_that_is_expired_forged_or_of_another_key_are_401() {
+async fn a_missing_or_invalid_pass_is_rejected_with_401() {
     let chat = Chat::start(OPEN).await;
     assert_eq!(chat.connect("/rooms/lobby", &[]).await.err(), Some(401));
     let good = chat.token("lobby", "Ada");
@@ -114,7 +114,7 @@ async fn a_pass_that_expires_ends_the_conversation() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_said_is_written_where_nobody_else_can_read_it_also_in_a_folder_that_was_there() {
+async fn messages_are_stored_in_a_private_folder() {
     use std::os::unix::fs::MetadataExt;
     let folder = crate::folder();
     std::fs::create_dir(&folder).unwrap();
@@ -169,7 +169,7 @@ async fn files_that_everyone_can_read_are_rejected() {
 }
 
 #[tokio::test]
-async fn the_hundred_and_first_room_at_once_is_1013_and_there_is_one_when_another_is_left() {
+async fn the_101st_room_is_rejected_until_another_is_empty() {
     let chat = Chat::start(&["--rate", "1000"]).await;
     let mut peers = Vec::new();
     for n in 0..100 {

@@ -6,7 +6,7 @@ mod redis_server;
 
 pub const EXE: &str = env!("CARGO_BIN_EXE_counter-cluster");
 
-/// Whether it is one of the two whose original is opened as a file.
+/// Whether the Python version of this server has a page that is opened as a file.
 pub const LETS_IN_FILES: bool = false;
 
 /// A running server, and its Redis, which is killed with it.

@@ -1,7 +1,7 @@
 //! Tests of many servers on one Redis: real servers, and a real `redis-server`, which is
 //! started for each test. `REDIS_SERVER` names another program, for example a Valkey.
 
-// Signals stop and end what the tests start; on other systems there is no redis-server either.
+// The tests stop and end programs with signals, and redis-server exists only on Unix.
 #![cfg(unix)]
 
 /// Clients that store all events that they receive.

@@ -51,7 +51,7 @@ async fn nginx_finds_a_freed_slot_at_once() {
     let servers = two(&redis, &["--max-connections", "1"]).await;
     let nginx = Proxy::nginx(&servers).await;
     let url = format!("ws://127.0.0.1:{}", nginx.port);
-    // The place of the last connection may be free a moment later.
+    // The slot of the last connection may be free a moment later.
     let connect_when_free = async || loop {
         if let Ok((socket, _)) = connect_async(&url).await {
             break Peer(socket);

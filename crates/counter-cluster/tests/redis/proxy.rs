@@ -5,8 +5,8 @@ use testing::{Program, free_port, soon};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// A real nginx or Caddy before two servers, with the configuration that we give to users: only
-/// names and ports are changed. It is killed when it is dropped.
+/// A real nginx or Caddy in front of two servers, with the configuration that we give to users.
+/// Only names and ports are changed. It is killed when this is dropped.
 pub struct Proxy {
     _child: Child,
     pub port: u16,
@@ -83,7 +83,7 @@ fn configuration(name: &str, servers: &[Program; 2], changes: &[(&str, &str)]) -
     let servers = servers.each_ref().map(|server| server.address.to_string());
     let addresses = [("127.0.0.1:7001", &*servers[0]), ("127.0.0.1:7002", &*servers[1])];
     for (from, to) in changes.iter().chain(&addresses) {
-        assert!(text.contains(from), "{name} does not say {from}");
+        assert!(text.contains(from), "{name} does not contain {from}");
         text = text.replace(from, to);
     }
     text

@@ -20,7 +20,7 @@ async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
     for name in ["connects", "updates", "deliveries", "latency", "fairness"] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in {text}");
     }
-    // Windows does not tell a program's own CPU time without unsafe code.
+    // On Windows, a program can read its own CPU time only with unsafe code.
     let own = text.lines().any(|line| line.starts_with("this client"));
     assert_eq!(own, cfg!(unix), "{text}");
 

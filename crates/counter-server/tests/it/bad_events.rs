@@ -64,7 +64,7 @@ async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
         assert_eq!(event(&mut peer).await["type"], "error");
     }
 
-    // Nothing was counted, and the observer heard nothing of it.
+    // Nothing was counted, and the observer received nothing.
     peer.send(json!({"action": "plus"}).to_string()).await;
     assert_eq!(event(&mut peer).await, state(1));
     assert_eq!(event(&mut observer).await, state(1));

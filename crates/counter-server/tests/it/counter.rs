@@ -40,13 +40,13 @@ async fn two_connects_and_two_quick_leaves_are_counted_right() {
     assert_eq!(event(&mut watcher).await, users(2));
     let three = join(&server, 3, 0).await;
     assert_eq!(event(&mut watcher).await, users(3));
-    // One says goodbye, one vanishes.
+    // One sends a close frame, one disconnects without one.
     two.close().await;
     assert_eq!(event(&mut watcher).await, users(2));
     drop(three);
     assert_eq!(event(&mut watcher).await, users(1));
 
-    // Come and gone before anything was said.
+    // This client connects and disconnects before it receives anything.
     for _ in 0..20 {
         let mut raw = Raw::connect(server.address).await;
         raw.write(HANDSHAKE).await;
@@ -64,7 +64,7 @@ async fn two_connects_and_two_quick_leaves_are_counted_right() {
             }
         }
     };
-    // The twenty may be seen or not; in the end there is one.
+    // Whether or not the twenty are seen, in the end there is one.
     soon("one user", async {
         let mut newcomer = Peer::connect(&server.url()).await;
         while event(&mut newcomer).await["count"] != 2 {
@@ -94,7 +94,7 @@ async fn fifty_clients_see_every_value_once_in_order() {
             }
             soon("the others", all_here.wait()).await;
 
-            // Two more plus than minus each.
+            // Each client clicks `plus` twice more than `minus`.
             for click in 0..100 {
                 let plus = if n % 2 == 0 { click < 51 } else { click >= 49 };
                 let action = if plus { r#"{"action":"plus"}"# } else { r#"{"action":"minus"}"# };

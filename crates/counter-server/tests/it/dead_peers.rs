@@ -12,13 +12,13 @@ use crate::{start, start_by};
 
 const PINGS: [&str; 4] = ["--ping-interval", "0.5", "--ping-timeout", "2"];
 
-/// `ping_interval` + `ping_timeout`, plus what a loaded machine takes.
+/// `ping_interval` + `ping_timeout`, and some time for a busy machine.
 const GONE_WITHIN: Duration = Duration::from_secs(6);
 
-/// Where the client of the process that a test starts connects to.
+/// The address to which the client in a process of its own connects.
 const URL: &str = "CLIENT_CONNECTS_TO";
 
-/// Set in the network namespace that a test makes for itself.
+/// Set in the network namespace of a test.
 const INSIDE: &str = "IN_OWN_NAMESPACE";
 
 #[tokio::test]
@@ -45,10 +45,10 @@ async fn succeeds(words: &[&str]) -> bool {
     command.status().await.is_ok_and(|status| status.success())
 }
 
-/// The client must have been there and answered pings until `dies`, and be gone in time.
+/// The client must be counted and answer pings until `dies`, and be removed in time.
 async fn dies_and_is_gone(observer: &mut Observer, dies: impl Future<Output = bool>) {
     observer.hears_users(2).await;
-    // Longer than who does not answer would be there.
+    // A client that does not answer would be removed before this.
     sleep(GONE_WITHIN / 2).await;
     assert_eq!(observer.told().users, 2);
     assert!(dies.await);
@@ -76,7 +76,7 @@ async fn who_answers_nothing_or_takes_nothing_is_gone_in_time() {
     let reads_not = Raw::open(server.address).await;
     let mut takes_not = Raw::open_narrow(server.address).await;
     observer.hears_users(4).await;
-    // Fills all buffers up to the peer that does not read what comes of its clicks.
+    // Fills all buffers on the way to the peer, which does not read the values of its clicks.
     let clicks = frame(0x81, PLUS).repeat(1000);
     let blocked = async {
         while let Ok(written) =
@@ -102,13 +102,13 @@ async fn a_cut_link_is_noticed_in_time() {
     if !succeeds(&[&NAMESPACE[..], &["ip", "link", "add", "type", "veth"]].concat()).await {
         return println!("SKIPPED: no network namespace can be made here (`ip`, `unshare`)");
     }
-    // A namespace ends with the last process in it, and its links with it.
+    // A namespace and its links end with its last process.
     let mut test = this_program(&NAMESPACE, "dead_peers::a_cut_link_is_noticed_in_time");
     let output = test.env(INSIDE, "1").output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// In a namespace of its own, with the client in another, and a cable between them.
+/// Runs in a network namespace of its own, with a cable to the client in another one.
 async fn cut_link() {
     for words in [
         "ip link set lo up",
@@ -139,7 +139,7 @@ async fn client_at_the_far_end(port: u16) -> Child {
     let pid = client.id().unwrap().to_string();
     assert!(succeeds(&["ip", "link", "set", "far", "netns", &pid]).await);
     client.stdin.take().unwrap().write_all(b"\n").await.unwrap();
-    // Whatever it prints on the way, nobody reads.
+    // Its output is not read.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     client
 }

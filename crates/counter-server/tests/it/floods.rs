@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::observer::{Observer, PLUS};
 use crate::start;
 
-/// By how much a flood may make the server grow, in KiB.
+/// The memory that a flood may cost the server, in KiB.
 const GROWTH: u64 = 8 << 10;
 
 fn assert_flat(server: &Program, before: u64) {
@@ -19,8 +19,8 @@ fn assert_flat(server: &Program, before: u64) {
     assert!(grown < GROWTH, "the server grew by {grown} KiB");
 }
 
-/// Writes `chunk` up to `times` times, until the other side has taken nothing for a while.
-/// Returns whether all was taken.
+/// Writes `chunk` up to `times` times, until the other side has read nothing for a while. Returns
+/// whether everything was written.
 async fn flood(stream: &mut TcpStream, chunk: &[u8], times: usize) -> bool {
     for _ in 0..times {
         if timeout(Duration::from_millis(500), stream.write_all(chunk)).await.is_err() {
@@ -35,7 +35,7 @@ async fn two_hundred_thousand_pings_from_a_peer_that_reads_nothing() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());
-    // Small ones, whose pongs the kernel may hold, and ones of 125 bytes, whose pongs it does not.
+    // The kernel can buffer the pongs of the small pings, but not those of pings of 125 bytes.
     for (payload, all) in [(0, true), (125, false)] {
         let mut raw = Raw::open(server.address).await;
         let pings = frame(0x89, vec![b'p'; payload]).repeat(1000);
@@ -75,7 +75,7 @@ async fn changes_from_a_blocked_client_reach_the_others() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());
-    // The answers to what is no event block the peer between its clicks.
+    // The answers to the invalid events block the peer between its clicks.
     let clicks = [frame(0x81, PLUS), frame(0x81, "no event")].concat().repeat(1000);
     let mut raw = Raw::open(server.address).await;
     assert!(!flood(&mut raw.stream, &clicks, 10_000).await, "the server took everything");

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{event, join, start, users};
 
-/// Runs `attack` while `observer` clicks and hears of every click.
+/// Runs `attack` while `observer` clicks and receives the value of every click.
 async fn beside_clicks<T>(observer: &mut Peer, attack: impl Future<Output = T>) -> T {
     let over = Cell::new(false);
     let attack = async {
@@ -36,8 +36,8 @@ async fn beside_clicks<T>(observer: &mut Peer, attack: impl Future<Output = T>) 
     tokio::join!(attack, clicks).0
 }
 
-/// Each of these attacks is answered by this code and the end of the connection, no reset, while
-/// an observer goes on; afterwards the observer is alone again.
+/// The server answers each of these attacks with this code, and ends the connection without a
+/// reset. An observer continues, and in the end it is the only user.
 async fn refused(code: u16, attacks: &[Vec<u8>]) {
     let server = start(&[]).await;
     let mut observer = join(&server, 1, 0).await;
@@ -56,7 +56,7 @@ async fn refused(code: u16, attacks: &[Vec<u8>]) {
     soon("the observer to be alone", alone).await;
 }
 
-/// A header that announces `length` bytes, of which none come.
+/// A header that announces `length` bytes, without any of them.
 fn claim(first: u8, length: u64) -> Vec<u8> {
     [&[first, 0x80 | 127], &length.to_be_bytes()[..], &[0; 4]].concat()
 }
@@ -112,7 +112,7 @@ async fn invalid_utf8_closes_with_1007_even_if_split() {
         // The reason of a close frame is text, too.
         attacks.push(frame(0x88, [&[3, 0xe8], text].concat()));
     }
-    // What can no longer become right is refused before its message ends.
+    // Text that can no longer become valid is rejected before its message ends.
     attacks.push(frame(0x01, b"\xff"));
     attacks.push([frame(0x01, b"\xf0\x9f"), frame(0x00, b"a")].concat());
     refused(1007, &attacks).await;
@@ -146,17 +146,17 @@ async fn an_oversized_frame_header_closes_with_1009() {
     refused(1009, &[begun]).await;
 }
 
-/// What the allocator and a page of code that was not used before may add, in KiB. A fault would be
-/// `max_size` at least, which is 1 MiB.
+/// Memory that the allocator and newly used code may add, in KiB. A fault would cost at least
+/// `max_size`, which is 1 MiB.
 #[cfg(target_os = "linux")]
 const NOISE: u64 = 512;
 
-/// Runs `attack` beside an observer, and returns how much more memory the server had in use at
-/// the worst moment, in KiB.
+/// Runs `attack` next to an observer, and returns the largest growth of the server's memory, in
+/// KiB.
 #[cfg(target_os = "linux")]
 async fn cost(server: &testing::Program, attack: impl AsyncFn()) -> u64 {
     let mut observer = join(server, 1, 0).await;
-    // The first refusals touch what all later ones share: code, and the allocator's small pieces.
+    // The first rejections load the code and fill the allocator's small blocks for all later ones.
     for _ in 0..10 {
         let mut raw = Raw::open(server.address).await;
         raw.frame(0x01, "").await;
@@ -200,8 +200,8 @@ async fn endless_small_fragments_close_with_1009() {
     }
 }
 
-/// They never make a message that is too large, and are no more work than pings. Who sends
-/// nothing else answers no ping, and that is what ends it.
+/// They never make a message that is too large, and cost no more than pings. A client that sends
+/// nothing else answers no ping, so the keepalive ends the connection.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn endless_empty_fragments_close_with_1011_cheaply() {

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::observer::{Observer, PLUS};
 use crate::start;
 
-/// What a visitor does last.
+/// The last thing that a client does.
 #[derive(Clone, Copy, Debug)]
 enum Leaves {
     WithoutAWord,
@@ -38,7 +38,7 @@ const WAYS: [Leaves; 10] = [
 ];
 
 impl Leaves {
-    /// Leaves, and keeps the socket where the kernel is not to say goodbye instead.
+    /// Disconnects. If the kernel must not close the connection, this keeps the socket open.
     async fn leave(self, mut raw: Raw) -> Option<TcpStream> {
         let close = frame(0x88, 1000u16.to_be_bytes());
         let click = frame(0x81, PLUS);
@@ -98,7 +98,7 @@ async fn a_client_that_leaves_mid_write_is_removed() {
     for reset in [false, true] {
         let mut raw = Raw::open(server.address).await;
         observer.hears_users(2).await;
-        // Until the server's writes to it are blocked, and therefore its reads from it.
+        // Until the server's writes to this client are blocked, and so its reads, too.
         let pause = Duration::from_millis(300);
         while timeout(pause, raw.stream.write_all(&clicks)).await.is_ok() {}
         if reset {

@@ -15,7 +15,7 @@ async fn poor(flags: &[&str]) -> Server {
     start_by(&sh, &[&["localhost:0"], flags].concat()).await
 }
 
-/// The server must not be busy while nobody wants anything of it.
+/// The server must not be busy while no client sends anything.
 async fn assert_idle(server: &Program) {
     let (before, began) = (cpu(server.pid()), Instant::now());
     sleep(Duration::from_secs(1)).await;
@@ -24,13 +24,13 @@ async fn assert_idle(server: &Program) {
     assert!(used < took / 10, "{used:?} of CPU time in {took:?}");
 }
 
-/// Connects until a newcomer is let in.
+/// Connects until the server accepts a new client.
 async fn lets_in(server: &Program) {
     let let_in = async {
         let mut answer = [0; 13];
         while answer != *b"HTTP/1.1 101 " {
             let mut stream = TcpStream::connect(server.address).await.unwrap();
-            // Who is one too many is told 503, or nothing at all.
+            // A client over the limit receives 503, or nothing.
             _ = stream.write_all(HANDSHAKE.as_bytes()).await;
             _ = stream.read_exact(&mut answer).await;
         }
@@ -49,7 +49,7 @@ async fn descriptor_exhaustion_pauses_only_new_connections() {
     server.logged("cannot accept").await;
     assert_idle(&server).await;
     observer.is_served().await;
-    // A visitor leaves, and one of those who wait gets in.
+    // A client disconnects, and one of the waiting clients is accepted.
     let mut waiting = crowd.split_off(149).pop().unwrap();
     crowd.clear();
     waiting.write(HANDSHAKE).await;
@@ -86,8 +86,8 @@ async fn the_connection_limit_pauses_only_new_connections() {
     let server = crate::start(&["--max-connections", "5", "--open-timeout", "60"]).await;
     let mut observer = Observer::join(&server).await;
     let before = descriptors(server.pid());
-    // Four take the places, 64 more wait without a word to be told that there is none, and the
-    // rest is hung up on.
+    // Four clients take all connection slots, 64 more wait for their 503, and the server closes the
+    // other connections.
     let mut crowd = Vec::new();
     for _ in 0..300 {
         crowd.push(TcpStream::connect(server.address).await.unwrap());

@@ -1,35 +1,35 @@
 //! Tests of counter-server through the real binary. counter-cluster runs some of them, too, because
 //! one server of it behaves like this one. Each crate has a `tests/it/start.rs` of its own.
 
-/// Bad events: an error to the sender, and nothing else.
+/// Invalid events: only the sender receives an error.
 mod bad_events;
-/// The protocol: who hears what, in which order.
+/// The protocol: which clients receive which events, in which order.
 mod counter;
-/// Peers that are there no more, or as good as.
+/// Peers that have vanished, or do not answer.
 #[cfg(target_os = "linux")]
 mod dead_peers;
-/// More of everything than anybody needs.
+/// Floods of messages, pings and invalid events.
 #[cfg(target_os = "linux")]
 mod floods;
-/// Frames that break the protocol, or claim and cost too much.
+/// Frames that violate the protocol, or are too large.
 mod frames;
-/// What the tests share.
+/// Helpers of several tests.
 mod helpers;
-/// All the ways to leave but the polite one.
+/// All ways to disconnect without a closing handshake.
 #[cfg(target_os = "linux")]
 mod leaving;
-/// No descriptor left, or no place.
+/// No file descriptor is left, or no connection slot.
 #[cfg(target_os = "linux")]
 mod limits;
-/// A client that must notice nothing of what the others do.
+/// A client that the other clients must not disturb.
 #[cfg(target_os = "linux")]
 mod observer;
-/// A hundred thousand messages and frames that nobody thought of.
+/// A hundred thousand random messages and frames.
 mod random;
 /// SIGTERM under load.
 #[cfg(target_os = "linux")]
 mod shutdown;
-/// Readers that fall behind.
+/// Slow clients.
 #[cfg(target_os = "linux")]
 mod slow_readers;
 

@@ -9,7 +9,7 @@ use tungstenite::Message;
 
 pub const PLUS: &str = r#"{"action":"plus"}"#;
 
-/// What an observer was told last.
+/// The last values that an observer has received.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     pub users: u64,
@@ -20,8 +20,8 @@ pub struct Told {
     pub closed: Option<u16>,
 }
 
-/// A healthy client in a task of its own, which fails when a value comes twice or after a newer
-/// one: nobody clicks `minus` here.
+/// A healthy client in a task of its own. It fails if a value arrives twice or after a newer one,
+/// because no client clicks `minus` in these tests.
 pub struct Observer {
     told: watch::Receiver<Told>,
     clicks: mpsc::UnboundedSender<usize>,
@@ -29,7 +29,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Connects and hears the first two messages.
+    /// Connects, and receives the first two messages.
     pub async fn join(server: &Program) -> Self {
         let mut peer = Peer::connect(&server.url()).await;
         let mut now = Told::default();
@@ -69,41 +69,41 @@ impl Observer {
         Self { told, clicks, task }
     }
 
-    /// What it was told last.
+    /// Returns the last values that it has received.
     pub fn told(&self) -> Told {
         *self.told.borrow()
     }
 
-    /// Clicks `plus` so often, and does not wait for what comes of it.
+    /// Clicks `plus` this number of times, and does not wait for the values.
     pub fn click(&self, count: usize) {
         self.clicks.send(count).unwrap();
     }
 
-    /// Waits until it was told what `is` looks for.
+    /// Waits until `is` returns true for the last values.
     pub async fn hears(&mut self, what: &str, is: impl FnMut(&Told) -> bool) {
         if soon(what, self.told.wait_for(is)).await.is_ok() {
             return;
         }
-        // It has ended: with the panic that says why, or because the server closed.
+        // The task has ended, by a panic or because the server closed the connection.
         (&mut self.task).await.unwrap();
         panic!("the observer was closed before {what}: {:?}", self.told());
     }
 
-    /// Waits until so many are connected, and returns how long that took.
+    /// Waits for this user count, and returns how long that took.
     pub async fn hears_users(&mut self, users: u64) -> Duration {
         let began = Instant::now();
         self.hears(&format!("{users} users"), |told| told.users == users).await;
         began.elapsed()
     }
 
-    /// Waits until a second has passed without news.
+    /// Waits until a second has passed without an update.
     pub async fn hears_nothing_for_a_second(&mut self) {
         let quiet =
             async { while timeout(Duration::from_secs(1), self.told.changed()).await.is_ok() {} };
         soon("a quiet second", quiet).await;
     }
 
-    /// Clicks and hears of it, as quickly as a person would like.
+    /// Clicks, and receives the new value in a time that a user accepts.
     pub async fn is_served(&mut self) {
         let before = self.told().value;
         let began = Instant::now();
@@ -115,8 +115,8 @@ impl Observer {
 }
 
 impl Told {
-    /// Reads `{"type":"users","count":2}` and `{"type":"state","value":7}`, quickly: a test
-    /// hears hundreds of thousands.
+    /// Reads `{"type":"users","count":2}` and `{"type":"state","value":7}`. It is fast, because a
+    /// test receives hundreds of thousands.
     pub fn hear(&mut self, text: &str) {
         let number = |start| text.strip_prefix(start)?.strip_suffix('}')?.parse().ok();
         if let Some(value) = number(r#"{"type":"state","value":"#) {
@@ -124,7 +124,7 @@ impl Told {
         } else if let Some(users) = number(r#"{"type":"users","count":"#) {
             self.users = users as u64;
         } else {
-            panic!("an observer heard {text}");
+            panic!("an observer received {text}");
         }
     }
 }

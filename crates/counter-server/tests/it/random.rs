@@ -4,7 +4,7 @@ use testing::{Peer, Program, Raw, frame};
 
 use crate::{event, join, start, state};
 
-/// The source of all chance: what the environment's `RANDOM_SEED` says, or a new one.
+/// The seed of the random numbers: `RANDOM_SEED` in the environment, or a new one.
 fn rng() -> Rng {
     let seed = std::env::var("RANDOM_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
@@ -18,7 +18,7 @@ fn bytes(rng: &mut Rng, most: usize) -> Vec<u8> {
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
 
-/// Any text, with what JSON is made of more often than the rest.
+/// Any text, often with pieces of JSON.
 fn text(rng: &mut Rng, most: usize) -> String {
     let length = rng.usize(..=most);
     let letter = || match rng.u8(..4) {
@@ -41,7 +41,7 @@ fn json(rng: &mut Rng, depth: u32) -> Value {
     }
 }
 
-/// An event, and what it changes; `None` when it is none and must be refused.
+/// An event and its change of the value. `None` if the event is invalid and must be rejected.
 fn message(rng: &mut Rng) -> (Vec<u8>, Option<i64>) {
     let (action, step) = if rng.bool() { ("plus", 1) } else { ("minus", -1) };
     let mut event = json!({ "action": action });
@@ -54,7 +54,7 @@ fn message(rng: &mut Rng) -> (Vec<u8>, Option<i64>) {
         0 | 1 => (good.into(), Some(step)),
         2 => (bytes(rng, 40), None),
         3 => (text(rng, 40).into(), None),
-        // An object that is cut off anywhere is no object.
+        // A truncated object is invalid.
         4 => (good.as_bytes()[..rng.usize(..good.len())].into(), None),
         _ => {
             event["action"] = json(rng, 3);
@@ -76,7 +76,7 @@ async fn after_100_000_random_messages_the_value_is_right() {
         let mut expected = Vec::new();
         for _ in 0..500 {
             let (sent, step) = message(&mut rng);
-            // Text must be UTF-8; binary may be what it likes.
+            // Text must be UTF-8, but binary data need not be.
             match String::from_utf8(sent.clone()) {
                 Ok(text) if rng.bool() => peer.feed(text).await,
                 _ => peer.feed(sent.clone()).await,
@@ -112,8 +112,8 @@ async fn after_100_000_random_messages_the_value_is_right() {
     join(&server, 2, value).await;
 }
 
-/// One connection full of random frames, of which all but the last are allowed. Returns how
-/// often it clicked, and how many frames it sent.
+/// Sends random frames over one connection. Only the last one is invalid. Returns the number of
+/// clicks and of frames.
 async fn visit(server: &Program, rng: &mut Rng) -> (i64, usize) {
     const PLUS: &str = r#"{"action":"plus"}"#;
     let mut sent = Vec::new();
@@ -171,7 +171,7 @@ async fn after_100_000_random_frames_the_value_is_right() {
             frames += count;
         }
     };
-    // The observer keeps up, and so it hears every value.
+    // The observer keeps up, so it receives every value.
     let watch = async {
         loop {
             hears_next(&mut observer, &mut seen).await;

@@ -13,15 +13,15 @@ use crate::start;
 /// The close frame with 1001, as it goes over the wire.
 const FAREWELL: &[u8] = b"\x88\x19\x03\xe9server is shutting down";
 
-/// Connects and asks to be let in, and leaves the answer for later.
+/// Connects and sends the handshake, but does not read the response yet.
 async fn knock(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     stream
 }
 
-/// All that comes until the farewell, or the end. Parsed later: a test that is slow to read is
-/// a slow peer.
+/// Reads all bytes until the close frame, or the end. They are parsed later, because a test that
+/// reads slowly is a slow client.
 async fn hear_out(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut heard = Vec::new();
     let hear = async {
@@ -31,7 +31,8 @@ async fn hear_out(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     heard
 }
 
-/// Behind the answer to the handshake, every frame must be whole, and the last one the farewell.
+/// After the handshake's response, every frame must be whole, and the last one must be the close
+/// frame.
 fn assert_whole(heard: &[u8]) {
     let head = heard.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
     let mut frames = &heard[head + 4..];
@@ -47,8 +48,8 @@ async fn shutdown_under_load_sends_1001_and_whole_frames() {
     let mut server = start(&["--close-timeout", "2"]).await;
     let mut observer = Observer::join(&server).await;
     let clicks = frame(0x81, PLUS).repeat(1000);
-    // Slow ones, who will read again, and dead ones, who will not: the server's writes to them
-    // are blocked in the middle of a frame.
+    // The slow clients will read again, and the dead ones will not. The server's writes to both are
+    // blocked in the middle of a frame.
     let mut blocked = Vec::new();
     for _ in 0..6 {
         let mut stream = knock(server.address).await;
@@ -107,7 +108,7 @@ async fn who_was_let_in_at_the_last_moment_is_told_1001_too() {
         sleep(Duration::from_millis(round)).await;
         server.terminate();
         let let_in: u32 = visitors.join_all().await.iter().sum();
-        println!("{let_in} of 50 were let in after {round} ms");
+        println!("{let_in} of 50 were accepted after {round} ms");
         assert!(server.exit().await.success());
     }
 }

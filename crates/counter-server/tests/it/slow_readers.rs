@@ -6,12 +6,12 @@ use crate::start;
 
 const UPDATES: i64 = 150_000;
 
-/// By how much twenty slow readers may make the server grow, in KiB.
+/// The memory that twenty slow clients may cost the server, in KiB.
 const GROWTH: u64 = 16 << 10;
 
 #[tokio::test]
 async fn a_slow_client_skips_to_the_latest_value() {
-    // The slow readers answer no pings.
+    // The slow clients answer no pings.
     let server = start(&["--ping-interval", "0"]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());
@@ -43,7 +43,7 @@ async fn a_slow_client_skips_to_the_latest_value() {
         assert_eq!(last.users, 21);
         assert!(count < UPDATES, "{count} updates came, and none was skipped");
     }
-    // From here on they keep up, and hear every value again.
+    // From now on they keep up, and receive every value again.
     for n in 2..100 {
         slow[0].frame(0x81, PLUS).await;
         for raw in &mut slow {

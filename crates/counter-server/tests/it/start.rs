@@ -1,8 +1,8 @@
-// How this crate's server is started; main.rs says who else has such a file.
+// Starts the server of this crate. main.rs explains which other crate has such a file.
 
 pub const EXE: &str = env!("CARGO_BIN_EXE_counter-server");
 
-/// Whether it is one of the two whose original is opened as a file.
+/// Whether the Python version of this server has a page that is opened as a file.
 pub const LETS_IN_FILES: bool = true;
 
 /// A running server.

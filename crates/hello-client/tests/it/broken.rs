@@ -1,4 +1,5 @@
-//! A server that breaks the rules, or breaks off: a sentence for the person, a code for the server.
+//! A server that violates the protocol, or disconnects: the user gets one line, the server gets a
+//! close code.
 
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
@@ -6,7 +7,8 @@ use tungstenite::Message;
 
 use crate::{converse, failed};
 
-/// What the server hears when it answers the name with these bytes, and what the person reads.
+/// Answers the name with these bytes. Returns the close code that the server receives, and checks
+/// the error message.
 async fn answered_with(bytes: &[u8], says: &str) -> Option<u16> {
     let (output, heard) = converse("Ada\n", async |mut socket| {
         socket.next().await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The conversation: what is asked, said and printed, and how it ends.
+//! The conversation: the prompt, the messages, the output, and the end.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -95,7 +95,7 @@ async fn pings_are_answered_while_the_person_thinks() {
 #[tokio::test]
 async fn a_close_at_the_prompt_ends_the_client() {
     let (mut client, mut socket) = at_the_prompt().await;
-    // Held until the client has ended: the end of input would be another reason.
+    // Keep the input open until the client has ended, because its end would be another reason.
     let stdin = client.stdin.take();
     let frame = CloseFrame { code: 1001.into(), reason: "bye\n".into() };
     socket.close(Some(frame)).await.unwrap();
@@ -184,7 +184,8 @@ async fn a_server_that_never_answers_is_given_up_after_open_timeout() {
 
 #[tokio::test]
 async fn every_address_of_the_host_is_tried() {
-    // A server on one family only: where localhost is both, one of the two is refused.
+    // The server listens on one family only. If localhost has both, one of the two refuses the
+    // connection.
     for address in tokio::net::lookup_host("localhost:0").await.unwrap() {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("ws://localhost:{}", listener.local_addr().unwrap().port());

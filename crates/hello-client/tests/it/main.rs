@@ -1,13 +1,13 @@
 //! Tests of hello-client through the real binary, against servers of the test's own.
 //!
-//! | file | what it tests |
+//! | file | tests |
 //! | --- | --- |
-//! | `conversation` | what is asked, said and printed, and how it ends |
-//! | `urls` | what is a URL, and who is told its password |
-//! | `statuses` | a sentence for each answer that is no WebSocket |
+//! | `conversation` | the prompt, the messages, the output, and the end |
+//! | `urls` | valid URLs, and which server receives their password |
+//! | `statuses` | an error message for each response that is not a WebSocket |
 //! | `redirects` | which are followed, and with what |
-//! | `broken` | a server that breaks the rules, or breaks off |
-//! | `proxies` | a sentence for each way that a proxy fails (talk's tests have real ones) |
+//! | `broken` | a server that violates the protocol, or disconnects |
+//! | `proxies` | an error message for each failure of a proxy (talk's tests have real ones) |
 
 mod broken;
 mod conversation;
@@ -59,7 +59,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Exit status 1, and one sentence that says `says`.
+/// Checks for exit status 1, and one error line that contains `says`.
 fn failed(output: &Output, says: &str) {
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
@@ -74,7 +74,7 @@ async fn listen() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Takes a connection, reads what it asks, and writes `answer`; returns the request's head.
+/// Accepts a connection, reads the request, and writes `answer`. Returns the head of the request.
 async fn answer(listener: &TcpListener, answer: &str) -> String {
     let (mut stream, _) = soon("the client", listener.accept()).await.unwrap();
     let head = head(&mut stream).await;

@@ -1,4 +1,4 @@
-//! A sentence for each way that a proxy fails. (talk's tests have real proxies.)
+//! An error message for each failure of a proxy. (talk's tests have real proxies.)
 
 use std::process::{Output, Stdio};
 

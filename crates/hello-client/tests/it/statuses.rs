@@ -1,11 +1,11 @@
-//! A sentence for each answer that is no WebSocket.
+//! An error message for each response that is not a WebSocket.
 
 use testing::run;
 use tokio::io::AsyncWriteExt;
 
 use crate::{EXE, answer, failed, listen, text};
 
-/// What the client says of a server that answers with this.
+/// The error message of the client for a server that answers with this.
 async fn said_of(response: &str) -> String {
     let (listener, address) = listen().await;
     let url = format!("ws://{address}");

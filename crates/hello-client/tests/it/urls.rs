@@ -1,4 +1,4 @@
-//! What is a URL, and who is told its password.
+//! Valid URLs, and which server receives their password.
 
 use testing::run;
 

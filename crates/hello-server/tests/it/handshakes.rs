@@ -4,7 +4,7 @@ use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, limit};
 
 use crate::start;
 
-/// Whoever knocks properly is let in at once, whatever the others do.
+/// A client with a valid handshake is accepted at once, even next to 200 bad ones.
 async fn greets(server: &Program) {
     let began = Instant::now();
     let mut peer = Peer::connect(&server.url()).await;
@@ -27,13 +27,13 @@ where
     visits.join_all().await;
 }
 
-/// What each of the 200 costs at the worst moment, in KiB.
+/// The largest memory for each of the 200, in KiB.
 #[cfg(target_os = "linux")]
 async fn cost<F>(server: &Program, visit: impl Fn(Raw) -> F) -> u64
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    // The first ones touch what all later ones share.
+    // The first ones load the code that all later ones share.
     for _ in 0..20 {
         greets(server).await;
         http(server.address, "junk\r\n\r\n").await;
@@ -50,7 +50,7 @@ async fn silent_and_trickling_clients_time_out_cheaply() {
     let silent = |mut raw: Raw| async move { assert_eq!(raw.rest().await, b"") };
     let cost_of_silence = cost(&server, silent).await;
 
-    // A byte at a time, and never the last one: as often as it comes, it buys no more time.
+    // Send a byte at a time, but never the last one. A byte must not extend the time limit.
     let trickle = |mut raw: Raw| async move {
         let began = Instant::now();
         let held = async {

@@ -175,7 +175,7 @@ async fn a_request_without_exactly_one_host_is_400() {
             assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
         }
     }
-    // HTTP/1.0 knew none, and some health checks speak it.
+    // HTTP/1.0 has no Host header, and some health checks use it.
     let answer = http(server.address, "GET /healthz HTTP/1.0\r\n\r\n").await;
     assert!(answer.contains(" 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
 }

@@ -28,7 +28,7 @@ async fn a_page_is_let_in_by_the_address_that_a_phone_opens() {
 #[tokio::test]
 #[ignore = "the test above runs it"]
 async fn inside_of_that_network() {
-    // By the address that it was told, and by one of those that it listens on.
+    // Use the address of the command line, and one of those on which the server listens.
     for told in [LAN, "0.0.0.0"] {
         let mut server = Program::start(EXE, &[&format!("{told}:0")]).await;
         let port = server.address.port();

@@ -21,7 +21,7 @@ async fn an_oversized_message_closes_with_1009_unread() {
     peer.send("a".repeat(1000)).await;
     assert_eq!(peer.text().await.len(), 1007);
 
-    // Only the header is sent, not one byte of what it announces.
+    // Only the header is sent, without any byte of the message.
     let mut raw = Raw::open(server.address).await;
     raw.write([0x81, 0x80 | 126, 0x03, 0xe9, 0, 0, 0, 0]).await;
     assert_eq!(raw.close_code().await, Some(1009));
@@ -105,7 +105,7 @@ async fn a_peer_that_does_not_close_is_left_after_close_timeout() {
     assert!(closed.elapsed() > Duration::from_millis(200));
 }
 
-/// A large upload is read to its end, but not everything for `close_timeout`.
+/// A large upload is read to its end, but for no longer than `close_timeout`.
 #[tokio::test]
 async fn a_client_that_sends_after_close_is_disconnected() {
     let server = start(&["--close-timeout", "600"]).await;

@@ -5,7 +5,7 @@ use testing::{HANDSHAKE, Peer, Program, Raw, frame, http};
 
 use crate::start;
 
-/// A conversation that went well after all that was before it, so that its lines are written.
+/// Has a successful conversation, so that the log lines of all earlier ones are written.
 async fn settle(server: &Program) {
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("Ada").await;
@@ -52,7 +52,7 @@ async fn each_client_fault_logs_one_line_without_quotes() {
     settle(&server).await;
     let log = server.log_of(expected.len()).await;
     assert_eq!(log.lines().count(), expected.len(), "{log}");
-    // They end in the order in which they came, but two may be written in any.
+    // They end in the order in which they connected, but two log lines may change places.
     for line in expected {
         assert!(log.contains(line), "no {line:?} in {log}");
     }
@@ -89,7 +89,7 @@ async fn a_logged_origin_is_escaped_and_shortened() {
     assert!(http(server.address, &foreign(origin)).await.starts_with("HTTP/1.1 403 "));
     let long = format!("http://{}.example", "long".repeat(3000));
     assert!(http(server.address, &foreign(&long)).await.starts_with("HTTP/1.1 403 "));
-    // What would move the cursor is no header at all.
+    // A header must not contain characters that move the cursor.
     assert!(http(server.address, &foreign("\u{1b}[2J")).await.starts_with("HTTP/1.1 400 "));
     server.logged("bad HTTP request: ").await;
 
@@ -125,11 +125,12 @@ async fn the_log_rate_is_limited() {
     attacks.join_all().await;
     settle(&server).await;
     let log = server.log_of(LINES_PER_SECOND as usize).await;
-    // A second that has begun counts, and each may tell how many lines were left out before it.
+    // A second that has begun counts, and in each second one more line has the number of lines left
+    // out.
     let seconds = began.elapsed().as_secs() as usize + 2;
     let lines = log.lines().count();
     assert!(lines <= seconds * (LINES_PER_SECOND as usize + 1), "{lines} in {seconds} s");
-    // When there is room again, the number of those that were left out is told.
+    // When there is room again, the number of lines left out is logged.
     let told = async {
         while !server.log().contains("log lines were left out") {
             http(server.address, "junk\r\n\r\n").await;
@@ -152,7 +153,7 @@ async fn colours_are_for_terminals_and_for_who_wants_them() {
     }
 }
 
-/// `script` is a terminal; what it shows has both of the server's outputs.
+/// `script` is a terminal, and its output has both outputs of the server.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
@@ -166,7 +167,7 @@ async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
         let mut command = tokio::process::Command::new("script");
         let server = format!("{} localhost:0", crate::EXE);
         command.args(["--quiet", "--flush", "--command", &server, "/dev/null"]);
-        // Under CI a terminal is taken for one that has colours.
+        // With CI set, every terminal counts as one with colours.
         command.env("TERM", "xterm").env_remove("CI").env_remove("NO_COLOR");
         command.envs(variables.iter().copied());
         let mut server = Program::start_command(&mut command).await;

@@ -2,11 +2,11 @@
 
 /// The greeting itself: names, output, close code 1000.
 mod conversation;
-/// The command line: usage, defaults, faults.
+/// The command line: usage, defaults, errors.
 mod flags;
-/// Requests that are slow, cut, huge or none at all.
+/// Requests that are slow, truncated, huge or missing.
 mod handshakes;
-/// What is answered to HTTP requests on the same port.
+/// Responses to HTTP requests on the same port.
 mod http;
 /// A page that is opened from another machine.
 #[cfg(target_os = "linux")]
@@ -15,13 +15,13 @@ mod lan;
 mod lifecycle;
 /// Addresses: both families, port 0, a port in use.
 mod listen;
-/// What is logged of what peers do wrong, and how much.
+/// The log lines for errors of clients, and their limit.
 mod logging;
 /// Which pages may connect.
 mod origins;
-/// What is printed, and when nobody reads it.
+/// The output, and an output that is not read.
 mod output;
-/// How many may connect, altogether and from one address.
+/// The limits of connections, in total and from one address.
 mod places;
 /// SIGINT and SIGTERM.
 #[cfg(unix)]

@@ -9,7 +9,7 @@ async fn answer(server: &Program, host: &str, origin: &str) -> String {
     let mut raw = testing::Raw::connect(server.address).await;
     raw.write(request).await;
     let head = raw.head().await;
-    // Who was let in goes on.
+    // A client that was accepted continues.
     if head.starts_with("HTTP/1.1 101 ") {
         head
     } else {
@@ -98,7 +98,7 @@ async fn a_page_that_came_from_this_server_by_an_address_is_let_in() {
         ("192.0.2.7:6789", "http://192.0.2.7:80"),
         ("192.0.2.7:6789", "http://192.0.2.7"),
         ("[2001:db8::7]:6789", "http://[2001:db8::8]:6789"),
-        // A name can be rebound, and these are names.
+        // These are names, and an attacker could rebind a name to another address.
         ("example.com:6789", "http://example.com:6789"),
         ("192.0.2.7.example.com", "http://192.0.2.7.example.com"),
         ("0x7f000002", "http://0x7f000002"),
@@ -147,7 +147,7 @@ async fn a_rejected_origin_gets_the_flag_to_pass() {
         let allowing = start(&["--allow-origin", origin]).await;
         assert!(Peer::connect_from(&allowing.url(), origin).await.is_ok(), "{origin}");
     }
-    // What is no origin is no flag either: somebody would paste it into a shell.
+    // An invalid origin must not appear as a flag, because a user might paste it into a shell.
     for origin in ["http://x;reboot", "http://$(reboot)", "http://a/b", "http://\u{9b}2J", "x y"] {
         let answer = answer(&server, "localhost", origin).await;
         assert!(answer.ends_with("\r\n\r\nPages of this origin may not connect.\n"), "{answer}");

@@ -18,7 +18,8 @@ async fn an_unread_stdout_blocks_neither_clients_nor_shutdown() {
     assert!(server.exit().await.success());
 }
 
-/// A server whose stderr is a full pipe: it holds 64 KiB, and that is in it when the server starts.
+/// A server whose stderr is a full pipe. The pipe holds 64 KiB, and is filled before the server
+/// starts.
 #[cfg(unix)]
 async fn start_with_a_full_stderr() -> (tokio::process::Child, std::net::SocketAddr) {
     use std::process::Stdio;

@@ -45,7 +45,7 @@ async fn over_max_connections_the_answer_is_503_until_there_is_room() {
 async fn while_it_is_full_it_is_alive_but_not_ready() {
     let server = start(&["--max-connections", "1"]).await;
     assert!(status(server.address, READYZ).await.contains(" 200 "));
-    // Until it has hung up, the place is that of who asked.
+    // The health check uses a connection slot until it has disconnected.
     let peer = loop {
         let mut raw = Raw::connect(server.address).await;
         raw.write(HANDSHAKE).await;
@@ -72,7 +72,7 @@ async fn healthz_answers_while_the_server_is_full() {
     }
     assert!(http(server.address, HEALTHZ).await.contains(" 200 "));
     assert!(http(server.address, READYZ).await.contains(" 503 "));
-    // Those who came first had to go; the last ones are still heard.
+    // The first clients were disconnected, but the last ones still get an answer.
     silent[0].write("G").await;
     assert_eq!(silent[0].rest().await, b"");
     let last = silent.last_mut().unwrap();
@@ -95,7 +95,7 @@ async fn the_per_address_limit_counts_idle_connections() {
                   --max-connections-per-address.";
     assert!(answer.ends_with(&format!("\r\n\r\n{reason}\n")), "{answer}");
     server.logged(&format!("WebSocket request rejected: 429 Too Many Requests: {reason}")).await;
-    // It is not the server that is full.
+    // The server itself is not full.
     assert!(status(address, HEALTHZ).await.contains(" 200 "));
     assert!(status(address, READYZ).await.contains(" 200 "));
     #[cfg(target_os = "linux")]
@@ -125,7 +125,7 @@ async fn behind_a_trusted_proxy_the_limit_is_for_each_client_of_it() {
         assert!(raw.head().await.contains(" 101 "), "{client}");
         open.push(raw);
     }
-    // What a client wrote itself stands left of what the proxy added.
+    // The text of the client is to the left of the address that the proxy added.
     for again in ["192.0.2.1", "9.9.9.9, 192.0.2.3", "192.0.2.3, 127.0.0.1"] {
         let status = status(server.address, &forwarded(again)).await;
         assert!(status.contains(" 429 "), "{again}: {status}");

@@ -1,4 +1,4 @@
-//! What talk checks in the response to its handshake: RFC 6455, section 4.1.
+//! The checks of talk for the response to its handshake (RFC 6455, section 4.1).
 
 use std::process::Output;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn greeted(output: &Output, case: &str) {
     );
 }
 
-/// Exit status 1, and one sentence that says `says`.
+/// Checks for exit status 1, and one error line that contains `says`.
 fn failed(output: &Output, says: &str) {
     let (status, _, said) = ended(output);
     assert!(said.contains(says) && said.lines().count() == 1, "{said}");
@@ -116,7 +116,7 @@ async fn a_response_that_the_rfc_forbids_is_rejected() {
     ] {
         let output = answered(&[], async |stream, accept| {
             let response = response.replace("ACCEPT", &accept);
-            // A client that has seen enough hangs up before the end.
+            // Ignore an error, because the client may close the connection before the end.
             _ = stream.write_all(&[response.as_bytes(), FRAMES].concat()).await;
         })
         .await;
@@ -137,7 +137,7 @@ async fn an_extension_must_be_offered() {
     ] {
         let output = answered(flags, async |stream, accept| {
             let response = response.replace("ACCEPT", &accept).into_bytes();
-            // A client that has seen enough hangs up before the end.
+            // Ignore an error, because the client may close the connection before the end.
             _ = stream.write_all(&[&response, frames, b"\x88\x02\x03\xe8"].concat()).await;
         })
         .await;

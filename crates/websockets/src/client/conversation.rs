@@ -13,7 +13,7 @@ use crate::{CloseWith, Result, Socket};
 ///
 /// # Errors
 ///
-/// One sentence that says what is wrong with it.
+/// One sentence with the fault.
 pub fn check_url(url: &str) -> Result<()> {
     Target::parse(url).map(|_| ())
 }
@@ -24,7 +24,7 @@ pub fn check_url(url: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// The conversation's error, or one sentence that says what to do.
+/// The conversation's error, or one sentence with the failure and a fix.
 pub async fn connect(
     url: &str,
     conversation: impl AsyncFnOnce(&mut Socket) -> Result<()>,
@@ -36,7 +36,7 @@ pub async fn connect(
 ///
 /// # Errors
 ///
-/// The conversation's error, or one sentence that says what to do.
+/// The conversation's error, or one sentence with the failure and a fix.
 #[cfg(feature = "tls")]
 pub async fn connect_tls(
     url: &str,
@@ -67,8 +67,8 @@ async fn run(
 ///
 /// # Errors
 ///
-/// The conversation's error. If that is a lost connection, but the server's close frame had arrived,
-/// the error says how the server closed.
+/// The conversation's error. If that is a lost connection, but the server's close frame had
+/// arrived, the error has the code and the reason of the close frame.
 pub async fn leave(socket: &mut Socket, url: &str, result: Result<()>) -> Result<()> {
     let normal = || close_frame(CloseCode::Normal, "");
     let (frame, result) = match result.map_err(|error| error.downcast::<WsError>()) {

@@ -194,8 +194,8 @@ impl Socket {
     }
 
     /// Waits for the next text or binary message. Returns `None` after the closing handshake, and
-    /// when the server shuts down; [`is_shutting_down`](Self::is_shutting_down) tells them apart. A
-    /// peer that disconnects without a close frame is an error.
+    /// when the server shuts down. Use [`is_shutting_down`](Self::is_shutting_down) to distinguish
+    /// them. A peer that disconnects without a close frame is an error.
     ///
     /// No message is lost if this future is dropped, so it may stand in `select!`. At a shutdown,
     /// messages that you have not received yet are dropped.
