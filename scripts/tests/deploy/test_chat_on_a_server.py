@@ -134,8 +134,8 @@ def test_long_messages_are_compressed_through_nginx(site):
 class Page:
     """Does what web/chat.html does: reconnects with its last number, and repeats an unacknowledged message."""
 
-    def __init__(self, site, name):
-        self.site, self.name, self.cookie = site, name, site.login(name)["Set-Cookie"].partition(";")[0]
+    def __init__(self, site, name, cookie):
+        self.site, self.name, self.cookie = site, name, cookie
         self.received, self.gaps, self.returns, self.sent = [], 0, -1, 0
         self.enough = threading.Event()  # Its next message is the last one.
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -176,7 +176,9 @@ class Page:
 def test_a_rolling_restart_loses_no_message(site):
     old = site.serve(0, "--rate", "1000").is_ready()
     assert wait(site.ready)
-    pages = [Page(site, name) for name in ("Ada", "Bob", "Eve")]
+    # No page waits for the login of another one, so that all of them receive the whole history.
+    cookies = {name: site.login(name)["Set-Cookie"].partition(";")[0] for name in ("Ada", "Bob", "Eve")}
+    pages = [Page(site, *login) for login in cookies.items()]
 
     def all_post():
         target = [page.sent + 20 for page in pages]

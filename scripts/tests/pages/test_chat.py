@@ -438,11 +438,14 @@ def test_the_login_of_a_proxy_is_left_alone(browser, chat, link):
 
 def test_a_line_of_invisible_characters_is_not_sent(browser, chat):
     ada = browser.open(chat.link("Ada")).connected()
+    ada.run("""window.sent = [];
+        const { send } = WebSocket.prototype;
+        WebSocket.prototype.send = function (data) { window.sent.push(data); send.call(this, data); };""")
     for blank in ("\u200b\u2060", "\u2800", "\u3164 "):
         post(ada, blank)
     post(ada, "seen")
     receives(ada, "Ada: seen")
-    assert ada.run("return document.querySelectorAll('.unsent li').length") == 0
+    assert [json.loads(line)["text"] for line in ada.run("return window.sent")] == ["seen"]
 
 
 def test_a_page_of_another_port_cannot_use_the_cookie(browser, program, chat, fake, tmp_path):

@@ -11,8 +11,8 @@ use std::mem::take;
 
 use bytes::Bytes;
 use tungstenite::error::{CapacityError, ProtocolError};
+use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
-use tungstenite::protocol::frame::{FrameHeader, Utf8Bytes};
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message};
 
@@ -49,11 +49,12 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 struct PartialMessage {
     is_text: bool,
+    /// Its data is inflated before it is added here.
     is_compressed: bool,
-    /// It is inflated already.
-    payload: Vec<u8>,
-    /// How much of a text is known to be UTF-8.
-    valid: usize,
+    /// The beginning of a text that did not arrive at once. It is checked only once.
+    text: String,
+    /// The bytes after `text`.
+    bytes: Vec<u8>,
     /// How many bytes of the current frame have not arrived.
     frame_left: usize,
     /// The mask of the next byte and of the three after it. A server sends none.
@@ -85,11 +86,10 @@ impl Incoming {
                     return Ok(None);
                 };
                 let start = cursor.position() as usize;
-                // A close frame with a long reason is accepted even if `max_size` is smaller, and
-                // the length of compressed data says nothing about the message.
                 let is_compressed = self.is_compressed(&header);
-                let limit = if is_compressed { usize::MAX } else { self.max_size.max(MAX_CONTROL) };
-                let length = check_size(length, limit)?;
+                // A close frame with a long reason is accepted even if `max_size` is smaller.
+                let max_size = if is_compressed { self.max_compressed() } else { self.max_size };
+                let length = check_size(length, max_size.max(MAX_CONTROL))?;
                 if let OpCode::Control(control) = header.opcode {
                     return control_frame(input, control, &header, start, length);
                 }
@@ -101,7 +101,8 @@ impl Incoming {
             message.unmask(piece);
             match &mut self.inflater {
                 Some(inflater) if message.is_compressed => {
-                    inflater.inflate_into(&mut message.payload, piece, self.max_size)?;
+                    let max_size = self.max_size - message.text.len();
+                    inflater.inflate_into(&mut message.bytes, piece, max_size)?;
                 }
                 _ => message.push(piece),
             }
@@ -125,6 +126,12 @@ impl Incoming {
             OpCode::Data(_) => header.rsv1 && self.deflate.is_some(),
             OpCode::Control(_) => false,
         }
+    }
+
+    /// How long a compressed message can be, in bytes. A compressor adds a few bytes to data that
+    /// does not become shorter. Without this limit, a message of empty blocks would never end.
+    fn max_compressed(&self) -> usize {
+        self.max_size.saturating_add(self.max_size / 8).saturating_add(1024)
     }
 
     /// Checks the header of a data frame as tungstenite does.
@@ -155,9 +162,12 @@ impl Incoming {
             (_, opcode) => PartialMessage::new(opcode == OpCode::Data(Data::Text)),
         };
         if !is_compressed {
-            check_size(before.payload.len() as u64 + length as u64, self.max_size)?;
+            check_size((before.size() as u64).saturating_add(length as u64), self.max_size)?;
         } else if let Some(deflate) = self.deflate {
-            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+            let max_size = self.max_compressed();
+            let inflater = self.inflater.get_or_insert_with(|| Box::new(Inflater::new(deflate)));
+            inflater.announced = inflater.announced.saturating_add(length as u64);
+            check_size(inflater.announced, max_size)?;
         }
         let frame_left = length;
         self.message = Some(PartialMessage { is_compressed, frame_left, mask, is_final, ..before });
@@ -168,7 +178,8 @@ impl Incoming {
     #[cold]
     fn finish_inflating(&mut self) -> Result<(), Error> {
         if let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) {
-            inflater.finish_into(&mut message.payload, self.max_size)?;
+            let max_size = self.max_size - message.text.len();
+            inflater.finish_into(&mut message.bytes, max_size)?;
             if !inflater.keeps_window() {
                 self.inflater = None;
             }
@@ -182,12 +193,16 @@ impl PartialMessage {
         Self {
             is_text,
             is_compressed: false,
-            payload: Vec::new(),
-            valid: 0,
+            text: String::new(),
+            bytes: Vec::new(),
             frame_left: 0,
             mask: None,
             is_final: false,
         }
+    }
+
+    fn size(&self) -> usize {
+        self.text.len() + self.bytes.len()
     }
 
     /// Unmasks the next bytes of the current frame.
@@ -199,41 +214,62 @@ impl PartialMessage {
         }
     }
 
+    /// Adds data that arrived.
     fn push(&mut self, piece: &[u8]) {
-        self.reserve(piece.len());
-        self.payload.extend_from_slice(piece);
+        if self.bytes.capacity() - self.bytes.len() < piece.len() {
+            self.bytes.reserve_exact(match self.is_text {
+                true => piece.len(),
+                false => self.room(self.bytes.len(), piece.len()),
+            });
+        }
+        self.bytes.extend_from_slice(piece);
     }
 
-    /// Makes room for the next bytes. If the frame goes on, there is room for as much again, so that
-    /// a large message is rarely moved, and a peer takes memory only for what it has sent.
-    fn reserve(&mut self, more: usize) {
-        let needed = self.payload.len() + more;
-        if needed > self.payload.capacity() {
-            let end = if self.is_final { needed + self.frame_left } else { usize::MAX };
-            self.payload.reserve_exact(end.min(2 * needed) - self.payload.len());
+    /// How much room `more` bytes need. If further ones follow, it is for as many again, so that a
+    /// large message is rarely moved, and a peer takes memory only for what it has sent.
+    fn room(&self, length: usize, more: usize) -> usize {
+        match self.is_final {
+            true => more.saturating_add(self.frame_left.min(length + more)),
+            false => more + length + more,
         }
     }
 
     /// Rejects text that cannot become UTF-8. The last character may be incomplete.
     fn check_text(&mut self) -> Result<(), Error> {
         if self.is_text {
-            let unchecked = self.payload.get(self.valid..).unwrap_or_default();
-            self.valid += match str::from_utf8(unchecked) {
-                Ok(text) => text.len(),
-                Err(fault) if fault.error_len().is_none() => fault.valid_up_to(),
-                Err(fault) => return Err(fault.into()),
-            };
+            let (whole, incomplete) =
+                self.bytes.split_at(self.bytes.len() - incomplete(&self.bytes));
+            if self.text.capacity() - self.text.len() < whole.len() {
+                self.text.reserve_exact(self.room(self.text.len(), whole.len()));
+            }
+            self.text.push_str(str::from_utf8(whole)?);
+            match str::from_utf8(incomplete) {
+                Err(fault) if fault.error_len().is_some() => return Err(fault.into()),
+                _ => {}
+            }
+            let length = whole.len();
+            self.bytes.drain(..length);
         }
         Ok(())
     }
 
-    fn complete<'a>(self) -> Result<Received<'a>, Error> {
-        let payload = Bytes::from(self.payload);
+    fn complete<'a>(mut self) -> Result<Received<'a>, Error> {
         Ok(Received::Message(match self.is_text {
-            true => Message::Text(Utf8Bytes::try_from(payload)?),
-            false => Message::Binary(payload),
+            true if self.text.is_empty() => Message::Text(Bytes::from(self.bytes).try_into()?),
+            true => {
+                self.text.push_str(str::from_utf8(&self.bytes)?);
+                Message::text(self.text)
+            }
+            false => Message::binary(self.bytes),
         }))
     }
+}
+
+/// How many of the last bytes are a character without its end, or invalid. A character has four
+/// bytes at most.
+fn incomplete(bytes: &[u8]) -> usize {
+    let last = bytes.last_chunk::<4>().map_or(bytes, |last| last);
+    last.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len())
 }
 
 /// Takes a control frame out of `input` once all of it has arrived. tungstenite checks the rest.
