@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_has_not_all_come_is_left_where_it_is() {
+    fn an_incomplete_frame_stays_in_the_buffer() {
         let all: &[u8] = b"\x81\x02hi\x88\x02\x03\xe8\x81\x7e\x00\x80";
         for end in 0..4 {
             let mut bytes = all.get(..end).unwrap_or_default();

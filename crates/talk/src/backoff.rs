@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn two_clients_do_not_come_back_at_the_same_time() {
+    fn two_clients_reconnect_at_different_times() {
         let pauses: Vec<_> = (0..10).map(|_| Backoff::default().next_pause()).collect();
         assert!(pauses.iter().any(|pause| Some(pause) != pauses.first()));
     }

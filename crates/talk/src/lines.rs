@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_escaped_and_binary_is_hexadecimal_after_its_length() {
+    fn text_is_escaped_and_binary_is_hexadecimal() {
         let format = |message| String::from_utf8(format_message(message, None)).unwrap();
         assert_eq!(format(Message::text("Zoë\u{1b}[2J\n")), "< Zoë\\u{1b}[2J\\n\n");
         assert_eq!(format(Message::binary(vec![0, 0xff])), "< 2 bytes: 00 ff\n");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_has_its_code_its_name_and_its_reason() {
+    fn a_close_shows_code_name_and_reason() {
         let closed = |code: u16, reason: &'static str| {
             format_close("closed", Some(&CloseFrame { code: code.into(), reason: reason.into() }))
         };

@@ -7,7 +7,9 @@
 //! | --- | --- |
 //! | `flags` | the command line |
 //! | `session` | connects, exchanges messages, and connects again |
-//! | `console` | reads lines from the keyboard or a pipe, and prints lines to the screen or a pipe |
+//! | `console` | the input, the output, and the signals that end talk |
+//! | `input` | the lines to send, from the keyboard or a pipe |
+//! | `output` | prints lines to the screen or a pipe |
 //! | `editor` | the line editor; a message never breaks the line that you type |
 //! | `lines` | formats messages and close codes |
 //! | `backoff` | the pause before the next connection attempt |
@@ -19,7 +21,9 @@ mod backoff;
 mod console;
 mod editor;
 mod flags;
+mod input;
 mod lines;
+mod output;
 mod session;
 mod tls;
 

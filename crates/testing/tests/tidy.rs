@@ -67,7 +67,7 @@ fn the_servers_compile_nothing_of_the_clients() {
 }
 
 #[test]
-fn every_file_says_at_its_top_what_it_is_for() {
+fn every_file_begins_with_its_purpose() {
     let mut looked_at = 0;
     for path in files(&root().join("crates")) {
         // The modules of a test binary are explained in its index.

@@ -115,7 +115,7 @@ async fn a_bridge_rejects_a_wrong_target_or_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn process_request_has_only_the_open_timeout_on_a_bridge() {
+async fn on_a_bridge_process_request_has_open_timeout() {
     async fn hangs(_: &mut Request) -> Option<Response> {
         std::future::pending().await
     }

@@ -211,7 +211,7 @@ async fn every_fault_has_its_close_code() {
 }
 
 #[tokio::test]
-async fn a_message_of_max_size_may_be_longer_when_compressed() {
+async fn a_message_of_max_size_may_compress_longer() {
     let server = start("echo", &["--compression", "deflate", "--max-size", "5000"]).await;
     let mut raw = agreed(&server).await;
     let message = noise(5000);

@@ -94,7 +94,7 @@ async fn join(room: &Arc<Fanout<Room>>, present: &str) -> Subscriber<Room> {
 }
 
 #[tokio::test]
-async fn messages_of_every_length_and_kind_arrive_whole_and_in_order() {
+async fn messages_of_every_length_arrive_in_order() {
     let room = room();
     let mut user = join(&room, "1 here; ").await;
     let lengths = [0, 1, 124, 125, 126, 127, 128, 255, 256, 16_383, 16_384, 65_535, 65_536, 70_000];
@@ -175,7 +175,7 @@ async fn a_new_subscriber_is_in_its_first_count() {
 }
 
 #[tokio::test]
-async fn a_thousand_who_come_at_once_are_one_message_to_who_was_there() {
+async fn a_thousand_new_subscribers_are_one_message() {
     let room = room();
     let mut first = join(&room, "1 here; ").await;
     let crowd: Vec<_> = (0..1000).map(|_| room.subscribe()).collect();
@@ -199,7 +199,7 @@ async fn a_returning_subscriber_misses_nothing() {
 }
 
 #[tokio::test]
-async fn all_that_was_said_before_a_round_is_one_write() {
+async fn all_messages_before_a_round_are_one_write() {
     let room = room();
     let mut user = join(&room, "1 here; ").await;
     for n in 0..64 {
@@ -209,7 +209,7 @@ async fn all_that_was_said_before_a_round_is_one_write() {
 }
 
 #[tokio::test]
-async fn a_fan_out_that_nobody_holds_leaves_no_task_behind() {
+async fn a_dropped_fan_out_leaves_no_task() {
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     let rooms: Vec<_> = (0..10).map(|_| room()).collect();
@@ -347,7 +347,7 @@ async fn next_loses_no_update_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_panic_in_change_leaves_no_message_on_the_tape() {
+async fn a_panic_in_change_publishes_no_message() {
     let room = room();
     let mut user = join(&room, "1 here; ").await;
     let change = || {
@@ -432,7 +432,7 @@ async fn a_delivery_report_may_panic_during_a_panic() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn ten_thousand_unused_fan_outs_cost_less_than_20_mib() {
+async fn ten_thousand_unused_fan_outs_are_small() {
     use testing::memory::resident_kib;
     let before = resident_kib(std::process::id());
     let rooms: Vec<_> = (0..10_000).map(|_| room()).collect();

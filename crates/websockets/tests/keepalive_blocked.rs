@@ -41,7 +41,7 @@ async fn send(server: &mut Socket, encoded: bool) -> Result<(), Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_came_whole_since_the_ping_is_a_sign_of_life() {
+async fn any_whole_message_after_a_ping_counts() {
     let click = frame(TEXT, "click");
     for frames in [
         frame(PONG, ""),
@@ -171,7 +171,7 @@ async fn a_message_that_never_ends_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_ahead_is_heard_in_order_and_the_rest_behind_it() {
+async fn messages_read_ahead_keep_their_order() {
     let (mut server, client) = connect();
     let number = |n: u32| frame(TEXT, n.to_string());
     let server = async {
@@ -201,7 +201,7 @@ async fn what_was_read_ahead_is_heard_in_order_and_the_rest_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_is_read_ahead_than_a_bounded_memory_takes() {
+async fn reading_ahead_has_a_memory_limit() {
     for payload in ["", "click", &"x".repeat(3000)] {
         let (mut server, mut client) = connect();
         let mut taken = 0;
@@ -220,7 +220,7 @@ async fn no_more_is_read_ahead_than_a_bounded_memory_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_read_past_a_ping_while_a_frame_is_half_written() {
+async fn a_half_written_frame_pauses_reading_of_pings() {
     let (mut server, mut client) = connect();
     let mut sent = 0;
     let flood = async {

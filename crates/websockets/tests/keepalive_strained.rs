@@ -85,7 +85,7 @@ async fn the_last_pong_check_interrupts_no_frame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_for_which_there_was_no_room_goes_out_when_there_is() {
+async fn a_delayed_ping_is_sent_later() {
     let (here, there) = duplex(64);
     let mut server = server(here, 20);
     let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;

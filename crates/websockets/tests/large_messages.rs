@@ -58,7 +58,7 @@ async fn cost_of(talk: impl AsyncFn(&mut Peer)) -> u64 {
 }
 
 #[tokio::test]
-async fn after_a_large_message_an_idle_connection_is_small_again() {
+async fn memory_shrinks_after_a_large_message() {
     let large = Message::binary(vec![7; 1 << 20]);
     let cost = cost_of(async |peer| {
         peer.send(large.clone()).await;
@@ -124,7 +124,7 @@ async fn with_the_documented_setting_memory_returns_to_the_system() {
 }
 
 #[tokio::test]
-async fn what_is_claimed_is_not_allocated_before_it_comes() {
+async fn memory_grows_with_received_not_announced_bytes() {
     // Twice the memory of a single announcement.
     let server = echo("ulimit -v 2000000;", &["--max-size", "1073741824"]).await;
     let mut claims = Vec::new();
@@ -142,7 +142,7 @@ async fn what_is_claimed_is_not_allocated_before_it_comes() {
 }
 
 #[tokio::test]
-async fn a_claim_over_max_size_is_refused_before_a_byte_of_it_comes() {
+async fn an_announced_oversize_is_rejected_before_any_data() {
     let server = echo("", &["--max-size", "1000"]).await;
     for claim in [&[0x82, 0xfe, 3, 0xe9][..], &[0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0]] {
         let mut raw = Raw::open(server.address).await;

@@ -129,7 +129,7 @@ async fn a_server_that_lists_no_subprotocol_agrees_on_none() {
 }
 
 #[tokio::test]
-async fn a_program_may_refuse_with_a_status_headers_and_a_sentence() {
+async fn process_request_may_reject_with_any_response() {
     let address = serve(|server| server.process_request(gatekeeper)).await;
     for (path, status, sentence) in [
         ("/login", "401 Unauthorized", "Who are you?"),
@@ -155,7 +155,7 @@ async fn a_program_may_refuse_with_a_status_headers_and_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_program_may_add_a_header_to_the_101_and_to_the_page() {
+async fn process_request_may_add_headers_to_any_response() {
     let page = format!("<p>{}</p>", "a page that the program made");
     let served = page.clone();
     let address = serve(|server| server.page(served).process_request(gatekeeper)).await;
@@ -189,7 +189,7 @@ async fn process_request_runs_only_for_valid_allowed_handshakes() {
 }
 
 #[tokio::test]
-async fn readyz_gives_the_programs_own_reason_and_healthz_stays_ok() {
+async fn readyz_gives_a_reason_while_healthz_stays_ok() {
     let away = || Err("The database is away; try again later.".to_owned());
     let address = serve(|server| server.ready(away)).await;
     let ready = http(address, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;

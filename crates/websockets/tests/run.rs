@@ -84,7 +84,7 @@ async fn a_panic_before_the_future_closes_with_1011() {
 }
 
 #[tokio::test]
-async fn who_was_let_in_while_the_server_stops_is_told_1001() {
+async fn a_client_accepted_during_shutdown_receives_1001() {
     let mut let_in = 0;
     for round in 0..500 {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,7 +125,7 @@ async fn who_was_let_in_while_the_server_stops_is_told_1001() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_is_free_as_soon_as_the_server_has_ended() {
+async fn the_port_is_free_after_the_server_ends() {
     for _ in 0..50 {
         let (address, stop, running) = serve(handler).await;
         Peer::connect(&format!("ws://{address}")).await.close().await;

@@ -73,7 +73,7 @@ async fn each_name_of_the_certificate_can_be_connected_to() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_the_named_one_is_refused() {
+async fn a_certificate_other_than_ca_is_rejected() {
     let (own, other) = (made("own"), made("other"));
     let (stdout, stderr, status) = greet(own.clone(), &["--ca", other.to_str().unwrap()]).await;
     assert_eq!((stdout.as_str(), status), ("", Some(1)));
@@ -163,7 +163,7 @@ async fn a_redirect_away_from_encryption_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_not_taken_for_one_without_tls() {
+async fn a_lost_server_is_not_mistaken_for_plain() {
     let pem = made("gone");
     let acceptor = tls::acceptor(&pem, None, "localhost").unwrap();
     for (opened, says) in [

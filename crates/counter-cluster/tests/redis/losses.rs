@@ -57,7 +57,7 @@ async fn older_data_is_detected_after_further_clicks() {
 }
 
 #[tokio::test]
-async fn an_emptied_redis_is_noticed_at_the_next_click_of_anybody() {
+async fn the_next_click_detects_an_emptied_redis() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);

@@ -8,7 +8,7 @@ use crate::redis_server::RedisServer;
 use crate::{EXE, node, proxy};
 
 #[tokio::test]
-async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
+async fn an_unusable_redis_exits_1_with_one_line() {
     let redis = RedisServer::start_with(&["--save", "", "--requirepass", "secret"]).await;
     let closed = testing::free_port();
     // This port accepts connections and never answers.
@@ -34,7 +34,7 @@ async fn a_redis_that_cannot_be_used_is_one_sentence_and_status_1() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_that_would_keep_redis_busy_is_no_heartbeat() {
+async fn a_too_short_heartbeat_is_rejected() {
     let args = ["127.0.0.1:0", "--redis", "redis://127.0.0.1:1/", "--redis-heartbeat", "0.0005"];
     let output = run(EXE, &args, "").await;
     let said = String::from_utf8(output.stderr).unwrap();

@@ -40,7 +40,7 @@ async fn sixty_clients_see_every_value_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_newcomer_at_any_server_hears_the_value_of_all() {
+async fn a_new_client_receives_the_shared_value() {
     let redis = RedisServer::start().await;
     let nodes = three(&redis).await;
     let mut one = Client::join(&nodes[0].url()).await;
@@ -133,7 +133,7 @@ async fn an_invalid_update_ends_no_connection() {
 }
 
 #[tokio::test]
-async fn a_flat_out_clicker_does_not_keep_the_others_from_their_turn() {
+async fn a_fast_clicker_leaves_time_slices_to_others() {
     let redis = RedisServer::start().await;
     let nodes = three(&redis).await;
     let hasty = Client::join(&nodes[0].url()).await;

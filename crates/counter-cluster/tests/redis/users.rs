@@ -96,7 +96,7 @@ async fn a_server_renews_an_expired_lease_at_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_leaves_no_ghosts() {
+async fn a_clock_set_back_leaves_no_stale_users() {
     let redis = RedisServer::start().await;
     let flags = ["--redis-heartbeat", "300"];
     let (a, b) = (node(&redis, &flags).await, node(&redis, &flags).await);

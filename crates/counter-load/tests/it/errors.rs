@@ -41,7 +41,7 @@ async fn a_scheme_in_capitals_is_the_same_scheme() {
 }
 
 #[tokio::test]
-async fn a_login_in_the_url_is_refused_and_not_printed() {
+async fn a_login_in_the_url_is_rejected_unprinted() {
     for url in ["ws://ada:secret@localhost:6789", "ws://secret@localhost:6789"] {
         let message = fails(&[url]).await;
         assert!(message.contains("sends no login; give it the URL without"), "{message}");
@@ -50,7 +50,7 @@ async fn a_login_in_the_url_is_refused_and_not_printed() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_sentence_says_to_start_the_server() {
+async fn a_refused_connection_hints_to_start_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -70,7 +70,7 @@ async fn a_websocket_server_of_another_protocol_is_recognized() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_otherwise_is_named_with_its_answer() {
+async fn another_response_is_shown_in_the_error() {
     for (answer, expected) in [
         (
             "HTTP/1.1 503 Service Unavailable\r\n\r\ntoo many\nno",
@@ -161,7 +161,7 @@ async fn a_dropped_connection_ends_with_a_report() {
 /// `head` ends after the first line, and this is not an error.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_stdout_that_ends_early_is_no_panic_and_a_full_one_is_named() {
+async fn only_a_full_stdout_is_an_error() {
     let server = server::start(Behavior::Good).await;
     for (stdout, expected) in [
         ("| head -n 1 >/dev/null", ""),
@@ -186,7 +186,7 @@ async fn a_process_that_is_not_there_is_named() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_descriptor_limit_is_raised_as_far_as_it_may() {
+async fn the_descriptor_limit_is_raised_if_allowed() {
     let server = server::start(Behavior::Good).await;
     let shell = |limit: &str, clients: &str| {
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");

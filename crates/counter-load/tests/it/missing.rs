@@ -46,7 +46,7 @@ async fn clicks_that_get_no_answer_are_reported_as_missing() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_no_more_has_passed_no_check() {
+async fn a_server_that_goes_silent_fails_the_checks() {
     let server = server::start(Behavior::IgnoresClicks).await;
     let output = load(&server.url, &[]).await;
     assert_eq!(

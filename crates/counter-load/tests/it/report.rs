@@ -6,7 +6,7 @@ use crate::server::{self, Behavior};
 use crate::{EXE, file, json, load, stderr, stdout};
 
 #[tokio::test]
-async fn a_good_server_is_reported_in_words_as_json_and_as_a_chart() {
+async fn a_run_writes_text_json_and_a_chart() {
     let mut server = server::start(Behavior::Good).await;
     let (json_file, chart) = (file("good.json"), file("good.svg"));
     let output = load(&server.url, &["--json", &json_file, "--chart", &chart]).await;
@@ -74,7 +74,7 @@ async fn a_missing_server_of_several_is_named() {
 }
 
 #[tokio::test]
-async fn a_rate_is_kept_and_nobody_waits_for_a_copy() {
+async fn a_rate_is_kept_without_waiting_for_copies() {
     let server = server::start(Behavior::Good).await;
     let json_file = file("rate.json");
     let flags = ["--clients=5", "--rate=500", "--updates=100", "--json", &json_file];
@@ -121,7 +121,7 @@ async fn idle_clients_only_connect() {
 }
 
 #[tokio::test]
-async fn a_value_that_one_client_does_not_get_is_noticed() {
+async fn a_value_missing_at_one_client_is_detected() {
     let server = server::start(Behavior::Skips).await;
     let json_file = file("skips.json");
     let output = load(&server.url, &["--json", &json_file]).await;
@@ -136,7 +136,7 @@ async fn a_value_that_one_client_does_not_get_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_older_value_after_a_newer_one_is_noticed() {
+async fn an_older_value_is_detected() {
     let server = server::start(Behavior::Swaps).await;
     let output = load(&server.url, &[]).await;
     assert_eq!(stderr(&output), "an older value came after a newer one 1 times\n");

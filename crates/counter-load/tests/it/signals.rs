@@ -82,7 +82,7 @@ async fn clicks_due_while_suspended_count_in_percentiles() {
 }
 
 #[tokio::test]
-async fn what_was_due_before_ctrl_c_is_in_the_percentiles() {
+async fn clicks_due_before_ctrl_c_count_in_percentiles() {
     let flags = ["--rate=500", "--seconds=600"];
     let run = Running::start("due_before_ctrl_c.json", Behavior::Good, &flags).await;
     run.stop(Duration::from_millis(500)).await;

@@ -5,7 +5,7 @@ use tungstenite::Message;
 use crate::{event, join, start, state, users};
 
 #[tokio::test]
-async fn what_is_no_event_gets_an_error_and_the_connection_stays() {
+async fn an_invalid_event_gets_an_error_only() {
     let server = start(&[]).await;
     let mut observer = join(&server, 1, 0).await;
     let mut peer = join(&server, 2, 0).await;

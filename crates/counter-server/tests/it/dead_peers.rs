@@ -69,7 +69,7 @@ async fn a_stopped_process_is_gone_in_time() {
 }
 
 #[tokio::test]
-async fn who_answers_nothing_or_takes_nothing_is_gone_in_time() {
+async fn silent_and_blocked_clients_are_removed_in_time() {
     let server = start(&PINGS).await;
     let mut observer = Observer::join(&server).await;
     let mut reads = Raw::open(server.address).await;

@@ -31,7 +31,7 @@ async fn flood(stream: &mut TcpStream, chunk: &[u8], times: usize) -> bool {
 }
 
 #[tokio::test]
-async fn two_hundred_thousand_pings_from_a_peer_that_reads_nothing() {
+async fn pings_from_a_client_that_never_reads() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());
@@ -47,7 +47,7 @@ async fn two_hundred_thousand_pings_from_a_peer_that_reads_nothing() {
 }
 
 #[tokio::test]
-async fn clicks_as_fast_as_can_be_from_peers_that_never_read() {
+async fn clicks_from_clients_that_never_read() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     let before = resident_kib(server.pid());

@@ -62,7 +62,7 @@ fn claim(first: u8, length: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_frame_that_breaks_the_protocol_is_answered_with_1002() {
+async fn an_invalid_frame_closes_with_1002() {
     let mut attacks = vec![
         // Not masked: text, nothing, a ping.
         vec![0x81, 1, b'a'],
@@ -119,7 +119,7 @@ async fn invalid_utf8_closes_with_1007_even_if_split() {
 }
 
 #[tokio::test]
-async fn a_close_frame_with_a_bad_code_is_answered_with_1002() {
+async fn an_invalid_close_code_gets_1002() {
     let codes = [0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65_535];
     let mut attacks: Vec<_> = codes.map(|code: u16| frame(0x88, code.to_be_bytes())).into();
     attacks.push(frame(0x88, [3]));
@@ -128,7 +128,7 @@ async fn a_close_frame_with_a_bad_code_is_answered_with_1002() {
 }
 
 #[tokio::test]
-async fn a_close_frame_is_answered_even_when_more_is_sent_behind_it() {
+async fn a_close_frame_before_more_data_is_answered() {
     for (first, code) in [(1000_u16, 1000), (999, 1002)] {
         let more = frame(0x82, vec![0; 200 << 10]);
         refused(code, &[[frame(0x88, first.to_be_bytes()), more].concat()]).await;
@@ -172,7 +172,7 @@ async fn cost(server: &testing::Program, attack: impl AsyncFn()) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_frame_that_claims_2_to_the_40_bytes_costs_no_memory() {
+async fn a_huge_announced_frame_costs_no_memory() {
     let server = start(&[]).await;
     let attack = async || {
         let mut raw = Raw::open(server.address).await;

@@ -75,7 +75,7 @@ impl Leaves {
 }
 
 #[tokio::test]
-async fn the_users_are_right_within_a_second_however_one_leaves() {
+async fn the_user_count_is_correct_after_any_disconnect() {
     let server = start(&[]).await;
     let mut observer = Observer::join(&server).await;
     for way in WAYS {

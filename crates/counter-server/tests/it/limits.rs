@@ -62,7 +62,7 @@ async fn descriptor_exhaustion_pauses_only_new_connections() {
 }
 
 #[tokio::test]
-async fn with_few_descriptors_and_fewer_places_everyone_is_told_503() {
+async fn a_full_server_answers_503() {
     let server = poor(&["--max-connections", "10"]).await;
     let mut observer = Observer::join(&server).await;
     let mut peers = Vec::new();

@@ -90,7 +90,7 @@ async fn shutdown_under_load_sends_1001_and_whole_frames() {
 }
 
 #[tokio::test]
-async fn who_was_let_in_at_the_last_moment_is_told_1001_too() {
+async fn a_client_accepted_last_receives_1001() {
     for round in 0..20 {
         let mut server = start(&["--close-timeout", "1"]).await;
         let mut visitors = JoinSet::new();

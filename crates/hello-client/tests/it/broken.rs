@@ -64,7 +64,7 @@ async fn a_name_in_invalid_utf8_closes_with_1000() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_output_that_cannot_be_written_is_one_sentence() {
+async fn an_unwritable_output_is_one_line() {
     use std::process::Stdio;
 
     use testing::soon;

@@ -17,7 +17,7 @@ use crate::{EXE, converse, failed, text};
 const PROMPT: &str = "What's your name? ";
 
 #[tokio::test]
-async fn it_asks_for_a_name_prints_the_greeting_and_closes_with_1000() {
+async fn the_greeting_is_printed_then_closed_with_1000() {
     let (client, closed) = converse("Ada\n", async |mut socket| {
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("Ada"));
         socket.send(Message::text("Hello Ada!")).await.unwrap();
@@ -32,7 +32,7 @@ async fn it_asks_for_a_name_prints_the_greeting_and_closes_with_1000() {
 }
 
 #[tokio::test]
-async fn an_empty_line_is_a_name_and_so_is_a_line_without_an_end() {
+async fn an_empty_or_unterminated_line_is_a_name() {
     for (input, name) in [("\n", ""), ("Zoë 🦀", "Zoë 🦀"), ("Ada\r\n", "Ada")] {
         let (client, heard) = converse(input, async |mut socket| {
             let name = socket.next().await.unwrap().unwrap();
@@ -137,7 +137,7 @@ async fn an_early_close_is_reported_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_something_else_is_one_sentence() {
+async fn an_unexpected_message_is_one_line() {
     for (message, says) in [
         (Message::binary(vec![1]), "the server sent binary data"),
         (Message::Close(None), "the server closed the connection too early"),
@@ -164,7 +164,7 @@ async fn a_refused_connection_is_one_sentence() {
 }
 
 #[tokio::test]
-async fn a_url_that_makes_no_sense_is_one_sentence() {
+async fn an_invalid_url_is_one_line() {
     for url in ["localhost:8765", "http://localhost:8765", "ws://", "ws://local host", ""] {
         failed(&run(EXE, &[url], "Ada\n").await, "is not a WebSocket URL");
     }
@@ -173,7 +173,7 @@ async fn a_url_that_makes_no_sense_is_one_sentence() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up_after_open_timeout() {
+async fn a_silent_server_times_out_after_open_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let began = Instant::now();

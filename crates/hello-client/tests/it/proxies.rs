@@ -54,7 +54,7 @@ async fn a_proxy_error_shows_a_reason_without_password() {
 }
 
 #[tokio::test]
-async fn a_socks_proxy_that_refuses_is_named_with_its_reason() {
+async fn a_socks_proxy_error_shows_a_reason() {
     // Method chosen, then the reply to the request (RFC 1928, sections 3 and 6).
     let refused = [&[5, 0][..], &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]];
     for (answers, says) in [
@@ -92,7 +92,7 @@ async fn a_proxy_that_does_not_answer_is_named() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_there_or_not_spoken_is_one_sentence() {
+async fn a_missing_or_unsupported_proxy_is_one_line() {
     let (listener, address) = listen().await;
     drop(listener);
     for scheme in ["http", "socks5h"] {

@@ -41,7 +41,7 @@ async fn each_status_has_its_remedy() {
 }
 
 #[tokio::test]
-async fn the_servers_own_sentence_is_shown_and_a_page_is_not() {
+async fn an_error_shows_plain_text_but_no_page() {
     let plain =
         "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nfull\u{1b}\nup\n";
     let said = said_of(plain).await;
@@ -95,7 +95,7 @@ async fn a_body_may_arrive_after_the_head() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_1_1_is_said_so() {
+async fn a_response_of_another_http_version_is_named() {
     for (answer, says) in [
         ("HTTP/1.0 200 OK\r\n\r\n", "but HTTP/1.0 as simple web servers do"),
         (

@@ -5,7 +5,7 @@ use testing::run;
 use crate::{EXE, answer, failed, listen, text};
 
 #[tokio::test]
-async fn a_port_that_does_not_exist_is_no_other_port() {
+async fn an_invalid_port_is_rejected() {
     for url in ["ws://localhost:99999", "ws://localhost:65536/", "ws://localhost:8o"] {
         failed(&run(EXE, &[url], "Ada\n").await, "is not a number up to 65535");
     }
@@ -30,7 +30,7 @@ async fn a_fragment_is_refused() {
 }
 
 #[tokio::test]
-async fn name_and_password_are_sent_as_basic_and_never_printed() {
+async fn credentials_are_sent_as_basic_but_never_printed() {
     let (listener, address) = listen().await;
     let url = format!("ws://ada:s%40cret@{address}/a?b");
     let arguments = [url.as_str()];

@@ -3,7 +3,7 @@ use testing::Peer;
 use crate::start;
 
 #[tokio::test]
-async fn a_name_is_greeted_and_the_connection_closed_with_1000() {
+async fn a_name_is_greeted_then_closed_with_1000() {
     let mut server = start(&[]).await;
     let mut peer = Peer::connect(&server.url()).await;
     peer.send("Ada").await;
@@ -14,7 +14,7 @@ async fn a_name_is_greeted_and_the_connection_closed_with_1000() {
 }
 
 #[tokio::test]
-async fn an_empty_name_and_a_name_in_any_script_are_greeted() {
+async fn empty_and_unicode_names_are_greeted() {
     let mut server = start(&[]).await;
     for name in ["", "Zoë", "世界", "🦀 'q' \"d\" \\"] {
         let mut peer = Peer::connect(&server.url()).await;

@@ -29,7 +29,7 @@ async fn help_explains_each_flag_with_its_default() {
 }
 
 #[tokio::test]
-async fn a_flag_that_makes_no_sense_is_refused_with_what_to_give() {
+async fn an_invalid_flag_gets_a_hint() {
     for (args, says) in [
         (["--ping-interval", "-1"], "use a number of seconds from 0 to a year"),
         (["--ping-timeout", "NaN"], "use a number of seconds from 0 to a year"),

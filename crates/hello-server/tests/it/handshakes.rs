@@ -155,7 +155,7 @@ async fn only_a_whole_request_survives_half_close() {
 }
 
 #[tokio::test]
-async fn a_frame_of_any_size_may_come_right_behind_the_request() {
+async fn a_frame_may_follow_the_request_at_once() {
     let server = start(&[]).await;
     for length in [0, 125, 126, 8000, 20_000] {
         let name = "a".repeat(length);

@@ -49,7 +49,7 @@ async fn an_unknown_path_is_404() {
 }
 
 #[tokio::test]
-async fn a_method_other_than_get_and_head_is_405_even_with_a_body() {
+async fn other_methods_than_get_and_head_get_405() {
     let server = start(&[]).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
         let request =
@@ -79,7 +79,7 @@ async fn an_upgrade_to_anything_else_is_ignored() {
 }
 
 #[tokio::test]
-async fn an_upgrade_of_a_wrong_version_is_426_and_names_the_right_one() {
+async fn an_upgrade_of_a_wrong_version_gets_426() {
     let server = start(&[]).await;
     for version in ["Sec-WebSocket-Version: 8", "Sec-WebSocket-Version: 0x0d", "X: none"] {
         let request = HANDSHAKE.replace("Sec-WebSocket-Version: 13", version);
@@ -116,7 +116,7 @@ async fn an_invalid_upgrade_gets_400() {
 }
 
 #[tokio::test]
-async fn headers_that_are_too_large_or_too_many_are_431() {
+async fn too_large_or_too_many_headers_get_431() {
     let server = start(&[]).await;
     let large = format!("X: {}", "a".repeat(64 << 10));
     let many = "X: a\r\n".repeat(200);
@@ -127,7 +127,7 @@ async fn headers_that_are_too_large_or_too_many_are_431() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_at_all_is_answered_or_logged() {
+async fn invalid_http_is_answered_or_logged() {
     let server = start(&[]).await;
     let answer = http(server.address, "junk\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -140,7 +140,7 @@ async fn what_is_no_http_at_all_is_answered_or_logged() {
 }
 
 #[tokio::test]
-async fn what_comes_right_behind_the_request_is_the_first_frame() {
+async fn bytes_after_the_request_are_the_first_frame() {
     let server = start(&[]).await;
     let mut raw = Raw::connect(server.address).await;
     raw.write([HANDSHAKE.as_bytes(), &testing::frame(0x81, "Ada")].concat()).await;
@@ -149,7 +149,7 @@ async fn what_comes_right_behind_the_request_is_the_first_frame() {
 }
 
 #[tokio::test]
-async fn no_request_and_half_a_request_are_closed_within_open_timeout() {
+async fn an_incomplete_request_times_out() {
     let server = start(&["--open-timeout", "0.2"]).await;
     for half in ["", "G", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
         assert_eq!(http(server.address, half).await, "");
@@ -181,7 +181,7 @@ async fn a_request_without_exactly_one_host_is_400() {
 }
 
 #[tokio::test]
-async fn an_upgrade_with_a_body_is_400_and_its_bytes_are_no_frames() {
+async fn an_upgrade_with_a_body_gets_400() {
     let server = start(&[]).await;
     let frame = testing::frame(0x81, "Ada");
     for body in [
@@ -210,7 +210,7 @@ async fn an_upgrade_with_a_body_is_400_and_its_bytes_are_no_frames() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_too_long_is_414_and_headers_are_431() {
+async fn a_long_target_gets_414_and_headers_431() {
     let server = start(&[]).await;
     let long = "a".repeat(20_000);
     for (request, status) in [

@@ -10,7 +10,7 @@ const LAN: &str = "192.0.2.2";
 
 /// The second network is one of our own, which only root may make.
 #[tokio::test]
-async fn a_page_is_let_in_by_the_address_that_a_phone_opens() {
+async fn a_page_opened_by_lan_address_is_allowed() {
     let setup = format!("ip link set lo up && ip address add {LAN}/32 dev lo && exec \"$@\"");
     let args = ["--net", "sh", "-c", &setup, "sh"];
     let may = Command::new("unshare").args(args).arg("true").output().await;

@@ -52,7 +52,7 @@ async fn invalid_frames_close_with_1002_or_1007() {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_no_pong_is_closed_with_1011() {
+async fn a_client_without_pong_is_closed_with_1011() {
     let server = start(&["--ping-interval", "0.1", "--ping-timeout", "0.2"]).await;
     let mut raw = Raw::open(server.address).await;
     assert_eq!(raw.next_frame().await.map(|(first, _)| first), Some(0x89));
@@ -86,7 +86,7 @@ async fn a_ping_is_answered_with_its_payload() {
 }
 
 #[tokio::test]
-async fn a_peer_that_closes_first_gets_its_code_back_and_then_the_end() {
+async fn a_client_that_closes_receives_its_code_back() {
     let server = start(&[]).await;
     let mut raw = Raw::open(server.address).await;
     raw.frame(0x88, [0x03, 0xe9, b'b', b'y', b'e']).await;
@@ -95,7 +95,7 @@ async fn a_peer_that_closes_first_gets_its_code_back_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_close_is_left_after_close_timeout() {
+async fn a_client_without_close_times_out() {
     let server = start(&["--close-timeout", "0.3"]).await;
     let mut raw = Raw::open(server.address).await;
     raw.frame(0x81, "Ada").await;
@@ -125,7 +125,7 @@ async fn a_client_that_sends_after_close_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_peer_that_goes_away_without_a_word_is_no_error_in_the_log() {
+async fn a_normal_disconnect_is_not_logged_as_error() {
     let server = start(&[]).await;
     drop(Raw::open(server.address).await);
     drop(Raw::connect(server.address).await);

@@ -66,14 +66,14 @@ async fn every_address_of_the_machine_is_opened_as_localhost() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_one_sentence_and_status_1() {
+async fn a_port_in_use_ends_with_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("127.0.0.1:{}", taken.local_addr().unwrap().port());
     fails(&address, &format!("the address {address} is in use; stop the other program")).await;
 }
 
 #[tokio::test]
-async fn an_address_that_makes_no_sense_is_one_sentence_and_status_1() {
+async fn an_invalid_address_exits_1_with_one_line() {
     fails("8765", "is not HOST:PORT").await;
     fails("localhost:http", "is not HOST:PORT").await;
     fails("localhost:65536", "is not HOST:PORT").await;
@@ -128,7 +128,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn a_unix_socket_replaces_a_stale_file_and_is_removed() {
+    async fn a_unix_socket_replaces_a_stale_file() {
         let path = path("stale");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());

@@ -140,7 +140,7 @@ async fn the_log_rate_is_limited() {
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_and_for_who_wants_them() {
+async fn colours_are_for_terminals_or_on_request() {
     for (variables, is_coloured) in
         [(&[][..], false), (&[("CLICOLOR_FORCE", "1")], true), (&[("CLICOLOR", "1")], false)]
     {
@@ -156,7 +156,7 @@ async fn colours_are_for_terminals_and_for_who_wants_them() {
 /// `script` is a terminal, and its output has both outputs of the server.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn on_a_terminal_no_color_and_clicolor_turn_colours_off() {
+async fn no_color_and_clicolor_turn_colours_off() {
     for (variables, is_coloured) in [
         (&[][..], true),
         (&[("NO_COLOR", "1")], false),

@@ -59,7 +59,7 @@ async fn foreign_pages_get_403_with_any_host_header() {
 }
 
 #[tokio::test]
-async fn once_an_origin_is_named_only_what_is_named_is_let_in() {
+async fn allow_origin_allows_only_the_given_origins() {
     let server = start(&[
         "--allow-origin",
         "https://example.com",
@@ -81,7 +81,7 @@ async fn once_an_origin_is_named_only_what_is_named_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_page_that_came_from_this_server_by_an_address_is_let_in() {
+async fn a_page_opened_by_address_is_allowed() {
     let server = Program::start(EXE, &["0.0.0.0:0"]).await;
     for (host, origin) in [
         ("192.0.2.7:6789", "http://192.0.2.7:6789"),

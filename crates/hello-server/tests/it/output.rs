@@ -116,7 +116,7 @@ fn start_into(stdout: impl Into<std::process::Stdio>) -> (tokio::process::Child,
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_is_one_sentence_and_status_1() {
+async fn a_full_disk_exits_1_with_one_line() {
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -145,7 +145,7 @@ async fn converse(address: &str, times: usize) {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_full_pipe_that_does_not_block_is_waited_for() {
+async fn a_full_nonblocking_pipe_is_waited_for() {
     use tokio::io::{AsyncBufReadExt, BufReader};
     use tokio::net::unix::pipe::pipe;
 

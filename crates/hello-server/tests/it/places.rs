@@ -24,7 +24,7 @@ async fn opens(address: SocketAddr, request: &str) -> bool {
 }
 
 #[tokio::test]
-async fn over_max_connections_the_answer_is_503_until_there_is_room() {
+async fn a_full_server_answers_503_until_one_leaves() {
     let server = start(&["--max-connections", "2"]).await;
     let first = Peer::connect(&server.url()).await;
     let mut second = Peer::connect(&server.url()).await;
@@ -42,7 +42,7 @@ async fn over_max_connections_the_answer_is_503_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn while_it_is_full_it_is_alive_but_not_ready() {
+async fn a_full_server_is_alive_but_not_ready() {
     let server = start(&["--max-connections", "1"]).await;
     assert!(status(server.address, READYZ).await.contains(" 200 "));
     // The health check uses a connection slot until it has disconnected.
@@ -115,7 +115,7 @@ async fn the_per_address_limit_counts_idle_connections() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_the_limit_is_for_each_client_of_it() {
+async fn behind_a_proxy_the_limit_is_per_client() {
     let flags = ["--max-connections-per-address", "1", "--trusted-proxy", "127.0.0.1"];
     let server = Program::start(EXE, &[&["127.0.0.1:0"][..], &flags].concat()).await;
     let mut open = Vec::new();

@@ -69,7 +69,7 @@ async fn every_request_gets_503_during_shutdown() {
 }
 
 #[tokio::test]
-async fn who_asks_without_end_does_not_delay_the_end() {
+async fn endless_requests_do_not_delay_shutdown() {
     let mut server = start(&["--close-timeout", "20"]).await;
     let peer = Raw::open(server.address).await;
     let address = server.address;
@@ -100,7 +100,7 @@ async fn a_dead_client_delays_default_shutdown_under_9s() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn with_a_close_timeout_of_0_everyone_is_told_before_the_end() {
+async fn with_close_timeout_0_all_clients_receive_1001() {
     let mut server = start(&["--close-timeout", "0"]).await;
     let mut peers = Vec::new();
     for _ in 0..400 {
@@ -129,7 +129,7 @@ async fn a_terminal_that_is_closed_does_the_same() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn under_nohup_a_terminal_that_is_closed_is_nothing() {
+async fn nohup_ignores_a_closed_terminal() {
     let mut nohup = tokio::process::Command::new("nohup");
     let nohup = nohup.args([crate::EXE, "localhost:0"]);
     let mut server = testing::Program::start_command(nohup).await;

@@ -23,7 +23,7 @@ async fn close(socket: &mut Server, code: u16, reason: &'static str) {
 }
 
 #[tokio::test]
-async fn a_line_is_a_text_message_and_what_comes_is_a_line() {
+async fn each_line_is_a_message_in_both_directions() {
     let (output, ()) = converse(&[], "Ada\r\n\nZo\u{eb} without an end", async |socket| {
         for line in ["Ada", "", "Zo\u{eb} without an end"] {
             assert_eq!(next_message(socket).await, Message::text(line));
@@ -164,7 +164,7 @@ async fn open_input_keeps_the_connection_open_when_idle() {
 }
 
 #[tokio::test]
-async fn an_echo_of_more_than_all_buffers_hold_comes_back_whole() {
+async fn an_echo_larger_than_all_buffers_arrives_whole() {
     // Neither side may wait until the other side reads.
     let lines = format!("{}\n", "x".repeat(50_000)).repeat(400);
     let (output, ()) = converse(&["--wait", "20"], &lines, async |socket| {
@@ -198,7 +198,7 @@ async fn an_input_in_invalid_utf8_closes_with_1000() {
 }
 
 #[tokio::test]
-async fn when_nobody_reads_its_output_any_more_it_closes() {
+async fn talk_closes_when_its_output_is_unread() {
     let (listener, url) = listen().await;
     let mut talk = start(&[&url]);
     let mut socket = accept(&listener).await;
@@ -313,7 +313,7 @@ async fn talk_ends_although_nothing_reads_its_output() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_is_a_sentence_and_status_1() {
+async fn a_full_disk_exits_1_with_one_line() {
     let (listener, url) = listen().await;
     let script = "exec \"$0\" \"$@\" >/dev/full";
     let server = async {
@@ -402,7 +402,7 @@ async fn binary_messages_are_sent() {
 }
 
 #[tokio::test]
-async fn time_stands_before_each_line_when_it_is_asked_for() {
+async fn with_time_each_line_has_the_time() {
     let (output, ()) = converse(&["--time"], "", async |socket| {
         socket.send(Message::text("tick")).await.unwrap();
         close(socket, 1000, "").await;
@@ -436,7 +436,7 @@ async fn with_ping_each_pong_prints_its_round_trip_time() {
 }
 
 #[tokio::test]
-async fn with_the_time_goes_the_latency_of_the_last_ping() {
+async fn with_time_the_end_shows_the_latency() {
     let flags = ["--time", "--ping-interval", "0.1"];
     let (output, ()) = converse(&flags, "", async |socket| {
         let ping = next_message(socket).await;

@@ -13,7 +13,7 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use crate::{accept, listen, start};
 
 #[tokio::test]
-async fn it_comes_back_after_a_kill_and_says_each_try() {
+async fn talk_reconnects_after_a_kill() {
     let address = ("127.0.0.1", free_port());
     let listener = TcpListener::bind(address).await.unwrap();
     let url = format!("ws://127.0.0.1:{}", address.1);

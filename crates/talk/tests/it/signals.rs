@@ -42,7 +42,7 @@ async fn a_signal_closes_with_1000_and_status_0() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once_when_the_server_does_not_answer() {
+async fn a_second_signal_ends_talk_at_once() {
     let (talk, mut socket) = connected().await;
     send(&talk, Signal::INT);
     // The server reads the close frame, but never answers it.

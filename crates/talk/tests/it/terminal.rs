@@ -31,7 +31,7 @@ async fn next_message(socket: &mut Server) -> Message {
 }
 
 #[tokio::test]
-async fn a_line_that_comes_while_one_types_tears_nothing() {
+async fn a_message_does_not_break_the_typed_line() {
     let (mut terminal, mut socket) = connected(&[]).await;
     terminal.press("half a li");
     terminal.shows(&["> half a li"]).await;
@@ -162,7 +162,7 @@ async fn it_comes_back_at_a_terminal_too() {
 }
 
 #[tokio::test]
-async fn a_second_ctrl_c_ends_at_once_when_the_server_does_not_answer() {
+async fn a_second_ctrl_c_ends_talk_at_once() {
     let (mut terminal, mut socket) = connected(&[]).await;
     terminal.press("\u{3}");
     // The server reads the close frame, but never answers it.

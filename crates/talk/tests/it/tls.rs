@@ -104,6 +104,8 @@ mod with_tls {
         // The certificate and the key in one file, then in two.
         let (cert, key) = (client.with_extension("crt"), client.with_extension("key"));
         std::fs::write(&cert, certificate).unwrap();
+        // The copy has the mode of a key, and writing keeps the mode.
+        std::fs::copy(&client, &key).unwrap();
         std::fs::write(&key, pem.replace(certificate, "")).unwrap();
         let [own, client, cert, key] =
             [&own, &client, &cert, &key].map(|path| path.to_str().unwrap());

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_library_says_of_a_broken_connection_is_a_sentence() {
+    fn a_failed_connection_is_one_error_message() {
         let target = Target::parse("wss://ada:secret@localhost/a").unwrap();
         let timed_out = io::Error::new(io::ErrorKind::TimedOut, "no pong within ping_timeout");
         for (error, says) in [

@@ -169,7 +169,7 @@ mod tests {
     use super::Target;
 
     #[test]
-    fn a_url_has_a_host_and_a_port_and_any_case_will_do() {
+    fn a_url_in_any_case_is_parsed() {
         for (url, secure, host, port, shown) in [
             ("ws://localhost:8765", false, "localhost", 8765, "ws://localhost:8765"),
             ("WS://LocalHost/", false, "localhost", 80, "ws://localhost"),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_in_a_sentence_without_its_password() {
+    fn an_invalid_url_error_hides_the_password() {
         for (url, says) in [
             ("localhost:8765", "is not a WebSocket URL"),
             ("http://ada:secret@localhost", "\"localhost\" is not a WebSocket URL"),

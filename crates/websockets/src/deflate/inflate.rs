@@ -36,12 +36,14 @@ pub(crate) struct Inflater {
     has_ended: bool,
     /// How many bytes of [`TAIL`] and [`LAST_BLOCK`] were read.
     tail_read: usize,
+    /// The compressed length of the current message as far as its frames have announced it.
+    pub(crate) announced: u64,
 }
 
 impl Inflater {
     pub(crate) fn new(deflate: Deflate) -> Self {
         let keeps_window = deflate.peer_keeps_window;
-        Self { zlib: None, keeps_window, has_ended: false, tail_read: 0 }
+        Self { zlib: None, keeps_window, has_ended: false, tail_read: 0, announced: 0 }
     }
 
     /// Whether it is needed between messages, too.
@@ -138,6 +140,7 @@ impl Inflater {
             }
         }
         self.tail_read = 0;
+        self.announced = 0;
         if !self.keeps_window {
             self.release();
         }

@@ -49,7 +49,7 @@ impl Frames {
 
     /// Ends the collection.
     pub fn into_encoded(self) -> Encoded {
-        Encoded { plain: Vec::from(self.bytes).into(), compressed: Bytes::new() }
+        Encoded { plain: Vec::from(self.bytes).into(), compressed: None }
     }
 
     /// The same messages, each compressed if that makes it shorter. `plain` are whole frames.
@@ -94,6 +94,13 @@ impl Frames {
         true
     }
 
+    /// Gives back the memory that one long message took.
+    pub(super) fn shrink(&mut self, capacity: usize) {
+        if self.bytes.capacity() > 4 * capacity && self.bytes.len() <= capacity {
+            self.bytes.shrink_to(2 * capacity);
+        }
+    }
+
     /// Appends the messages of `other`.
     pub(super) fn append(&mut self, mut other: Self) {
         let before = self.removed + self.bytes.len() as u64;
@@ -119,8 +126,8 @@ impl Frames {
 #[derive(Clone, Debug, Default)]
 pub struct Encoded {
     pub(super) plain: Bytes,
-    /// Empty if the frames were not compressed yet.
-    pub(super) compressed: Bytes,
+    /// The same frames compressed, if the fan-out has done that.
+    pub(super) compressed: Option<Bytes>,
 }
 
 impl Encoded {
@@ -140,10 +147,14 @@ impl Encoded {
     }
 
     /// The frames for a connection that has agreed on compression. They are compressed now, unless
-    /// the fan-out has done it for all clients.
+    /// the fan-out has done it for all clients. A client with a smaller window receives them
+    /// uncompressed, or a few such clients would make the server compress for each of them.
     pub(crate) fn into_compressed(self, deflate: Deflate) -> Bytes {
-        if deflate.takes_shared() && !self.compressed.is_empty() {
-            return self.compressed;
+        if !deflate.takes_shared() {
+            return self.plain;
+        }
+        if let Some(compressed) = self.compressed {
+            return compressed;
         }
         Vec::from(Frames::compressed(&self.plain, deflate.window_bits).bytes).into()
     }

@@ -282,14 +282,16 @@ async fn run_rounds<S: State>(fanout: Weak<Fanout<S>>, round: Arc<Notify>) {
     loop {
         round.notified().await;
         let Some(fanout) = fanout.upgrade() else { return };
-        let uncompressed = {
+        let mut uncompressed = {
             let mut shared = fanout.shared.lock();
             shared.begin_round();
             std::mem::swap(&mut wakers, &mut shared.wakers);
             shared.tape.uncompressed()
         };
-        if let Some((first, plain)) = uncompressed {
+        while let Some((first, plain)) = uncompressed {
             fanout.compress(first, &plain);
+            yield_now().await;
+            uncompressed = fanout.shared.lock().tape.uncompressed();
         }
         let mut batch = wakers.drain(..);
         while batch.len() > 0 {

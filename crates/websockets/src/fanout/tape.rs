@@ -21,6 +21,9 @@ const CAPACITY: usize = 1 << 20;
 /// How much a subscriber takes at once, in bytes, and so holds in memory while it is slow.
 const BATCH: u64 = 16 << 10;
 
+/// How much is compressed before other tasks have their turn, in bytes: about 1 ms.
+const COMPRESSED_AT_ONCE: u64 = 64 << 10;
+
 /// The newest messages. Positions count all messages since the first one.
 #[derive(Debug, Default)]
 pub(super) struct Tape {
@@ -54,6 +57,7 @@ impl Compressed {
             self.start += 1;
         }
         self.start = self.start.max(start);
+        self.frames.shrink(CAPACITY);
     }
 }
 
@@ -77,11 +81,7 @@ impl Tape {
         while frames.bytes.len() > CAPACITY && frames.ends.len() > 1 && frames.pop_front() {
             self.start += 1;
         }
-        let bytes = &mut frames.bytes;
-        // One long message must not keep its memory forever.
-        if bytes.capacity() > 4 * CAPACITY && bytes.len() <= CAPACITY {
-            bytes.shrink_to(2 * CAPACITY);
-        }
+        frames.shrink(CAPACITY);
         if let Some(compressed) = &mut self.compressed {
             compressed.trim(self.start);
         }
@@ -103,11 +103,14 @@ impl Tape {
         }
     }
 
-    /// The messages that have to be compressed, and the position of the first.
+    /// Some of the messages that have to be compressed, and the position of the first.
     pub(super) fn uncompressed(&self) -> Option<(u64, Bytes)> {
-        let first = self.compressed.as_ref()?.end();
-        let messages = (first - self.start) as usize..self.frames.ends.len();
-        (!messages.is_empty()).then(|| (first, self.frames.copy(messages)))
+        let position = self.compressed.as_ref()?.end();
+        let first = (position - self.start) as usize;
+        (first < self.frames.ends.len()).then(|| {
+            let end = self.batch_end(first, COMPRESSED_AT_ONCE);
+            (position, self.frames.copy(first..end))
+        })
     }
 
     /// Adds messages that were compressed since [`uncompressed`](Self::uncompressed) returned them.
@@ -118,6 +121,14 @@ impl Tape {
         if (0..dropped).all(|_| frames.pop_front()) {
             compressed.frames.append(frames);
         }
+    }
+
+    /// The end of a batch that begins with this message: at least one message, and no more bytes
+    /// than `size` if there are several.
+    fn batch_end(&self, first: usize, size: u64) -> usize {
+        let Frames { ends, removed, .. } = &self.frames;
+        let most = removed + self.frames.begin(first) + size;
+        ends.partition_point(|end| *end <= most).max(first + 1)
     }
 
     /// How many messages may be taken now by a subscriber that takes the one at `first` next.
@@ -142,7 +153,7 @@ impl Tape {
             let first = messages.start.checked_sub(older)?;
             Some(compressed.frames.copy(first..messages.end - older))
         });
-        Encoded { plain: self.frames.copy(messages), compressed: compressed.unwrap_or_default() }
+        Encoded { plain: self.frames.copy(messages), compressed }
     }
 
     /// The messages after `cursor`, as many as a subscriber takes at once but at least one if there
@@ -157,9 +168,7 @@ impl Tape {
         if self.last.1.start == cursor && self.last.1.end == self.start + readable as u64 {
             return Some((self.last.0.clone(), self.last.1.end));
         }
-        let Frames { ends, removed, .. } = &self.frames;
-        let most = removed + self.frames.begin(first) + BATCH;
-        let limit = ends.partition_point(|end| *end <= most).max(first + 1).min(readable);
+        let limit = self.batch_end(first, BATCH).min(readable);
         let range = cursor..self.start + limit as u64;
         if self.last.1 != range {
             self.last = (self.copy(first..limit), range);

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_counts_by_64_bits_and_mapped_ipv4_as_ipv4() {
+    fn ipv6_counts_by_its_first_64_bits() {
         for (one, other, is_same) in [
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_leaves_out_the_port_that_its_scheme_implies() {
+    fn an_origin_leaves_out_its_default_port() {
         assert_eq!(serialize("http", "example.com", Some(80)), "http://example.com");
         assert_eq!(serialize("http", "example.com", Some(443)), "http://example.com:443");
         assert_eq!(serialize("https", "example.com", Some(443)), "https://example.com");

@@ -113,7 +113,7 @@ impl Keepalive {
         self.check_open()?;
         // Nothing may follow the answer to a close frame (RFC 6455, section 5.5.1).
         if self.closed.is_none() {
-            self.websocket.start_send_encoded(frames);
+            self.websocket.start_send_encoded(frames)?;
         }
         Ok(())
     }
@@ -127,6 +127,9 @@ impl Keepalive {
         self.is_closing = true;
         self.clock.stop();
         self.websocket.limit_reads();
+        // The program receives no more messages. Without them, reading can let a blocked peer
+        // continue and accept our close frame.
+        self.read_ahead = None;
         if self.closed.is_none() {
             self.is_unflushed = true;
             // A failure is reported by the next read or flush.
@@ -138,7 +141,7 @@ impl Keepalive {
     /// Writes everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.is_unflushed {
-            return self.websocket.poll_write(cx);
+            return self.websocket.poll_flush_data(cx);
         }
         ready!(self.websocket.poll_flush(cx))?;
         self.is_unflushed = false;
@@ -206,6 +209,9 @@ impl Keepalive {
     /// Sends a ping when one is due. Ready when the pong is overdue. Call it when there is nothing
     /// more to read.
     fn poll_pong_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.websocket.is_yielding {
+            return Poll::Pending;
+        }
         let has_progressed = &mut self.websocket.outgoing.has_progressed;
         if let Poll::Ready(error) = self.clock.poll_overdue(cx, has_progressed) {
             return Poll::Ready(error);

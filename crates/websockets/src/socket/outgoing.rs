@@ -21,6 +21,10 @@ use super::stream::Stream;
 /// is written without waiting for a flush.
 const SMALL: usize = 512;
 
+/// The same limit for a stream that cannot write the header and the payload in one step. With TLS,
+/// two steps are two records and two packets.
+const SMALL_IN_TWO_STEPS: usize = 16 << 10;
+
 /// Frames that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
@@ -29,21 +33,22 @@ pub(super) struct Outgoing {
     /// The rest of a large payload, or of frames that were encoded before.
     large: Bytes,
     /// The stream accepted no more bytes.
-    is_waiting: bool,
+    pub(super) is_waiting: bool,
     /// The stream accepted bytes again after it had to wait. So the peer has taken some, on Linux
     /// about 32 KiB.
     pub(super) has_progressed: bool,
 }
 
 impl Outgoing {
-    /// Adds a data frame. A client masks it.
-    pub(super) fn push(&mut self, frame: Frame, role: Role) -> io::Result<()> {
+    /// Adds a data frame. A client masks it. `is_vectored` says whether the stream can write two
+    /// buffers in one step.
+    pub(super) fn push(&mut self, frame: Frame, role: Role, is_vectored: bool) -> io::Result<()> {
         self.make_room();
         let mut header = frame.header().clone();
         let payload = frame.into_payload();
         header.mask = (role == Role::Client).then(rand::random);
         header.format(payload.len() as u64, &mut self.small).map_err(io::Error::other)?;
-        if payload.len() <= SMALL {
+        if payload.len() <= if is_vectored { SMALL } else { SMALL_IN_TWO_STEPS } {
             let start = self.small.len();
             self.small.extend_from_slice(&payload);
             if let (Some(mask), Some(copy)) = (header.mask, self.small.get_mut(start..)) {

@@ -8,11 +8,12 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::take;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -24,9 +25,19 @@ use super::outgoing::Outgoing;
 use super::stream::Stream;
 use crate::deflate::Deflate;
 
-/// How much is read at once, in bytes. tokio lets a task read 128 times before others run, which is
-/// 4 MiB, or about a millisecond.
+/// How much is read at once, in bytes.
 const READ: usize = 32 << 10;
+
+/// How much is read at once while a message waits to be written. The peer may not be reading, so
+/// most of its data has to wait in the network.
+const READ_WHILE_BLOCKED: usize = 4 << 10;
+
+/// How much work a connection does before others have their turn, in bytes that it has received or
+/// inflated. It takes about 0.1 ms, and up to 10 ms if the data is hostile.
+const WORK_PER_TURN: u32 = 256 << 10;
+
+/// The work that even an empty frame makes.
+const WORK_PER_FRAME: u32 = 64;
 
 /// How much follows our close frame at most, in bytes.
 const MAX_READ_AFTER_CLOSE: usize = 16 << 20;
@@ -49,6 +60,10 @@ pub(super) struct WebSocket {
     incoming: Incoming,
     /// Bytes that were read, but not received.
     unread: BytesMut,
+    /// The work since the last turn of others.
+    work: u32,
+    /// It is the turn of others, so there may be more to read.
+    pub(super) is_yielding: bool,
     /// How much more may be read, if there is a bound.
     read_limit: Option<usize>,
     pub(super) outgoing: Outgoing,
@@ -73,6 +88,8 @@ impl WebSocket {
             stream,
             incoming: Incoming::new(role, max_size, deflate),
             unread: unread.into(),
+            work: 0,
+            is_yielding: false,
             read_limit: None,
             outgoing: Outgoing::default(),
         }
@@ -100,6 +117,13 @@ impl WebSocket {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         loop {
+            self.is_yielding = self.work > WORK_PER_TURN;
+            if self.is_yielding {
+                self.work = 0;
+                // Not `wake_by_ref`: a task that is always scheduled keeps the scheduler from
+                // checking which sockets and timers are ready.
+                ready!(pin!(yield_now()).poll(cx));
+            }
             let mut unread = take(&mut self.unread);
             let (message, left) = self.receive(&mut unread);
             unread.advance(unread.len() - left);
@@ -116,7 +140,8 @@ impl WebSocket {
                 Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(message)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.unread = unread;
+                    // A copy, because an idle connection must not keep the memory of a long read.
+                    self.unread = BytesMut::from(&*unread);
                     return Poll::Pending;
                 }
             }
@@ -130,7 +155,8 @@ impl WebSocket {
         unread: &[u8],
         buffer: &mut [u8],
     ) -> Poll<Result<Option<Message>, Error>> {
-        let mut read = ReadBuf::new(buffer);
+        let size = if self.outgoing.is_waiting { READ_WHILE_BLOCKED } else { READ };
+        let mut read = ReadBuf::new(buffer.get_mut(..size).unwrap_or_default());
         read.put_slice(unread);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         let length = read.filled().len() - unread.len();
@@ -149,6 +175,7 @@ impl WebSocket {
 
     /// The first message of `bytes`, and how many of them are left.
     fn receive(&mut self, mut bytes: &mut [u8]) -> (Option<Result<Message, Error>>, usize) {
+        let before = bytes.len();
         let message = match self.incoming.next(&mut bytes) {
             Ok(None) => None,
             Ok(Some(Received::Message(message))) => Some(Ok(message)),
@@ -160,6 +187,9 @@ impl WebSocket {
             }
             Err(error) => Some(Err(error)),
         };
+        let inflated = message.as_ref().and_then(|message| message.as_ref().ok()).map(Message::len);
+        let size = inflated.unwrap_or_default().max(before - bytes.len());
+        self.work += WORK_PER_FRAME + u32::try_from(size).unwrap_or(WORK_PER_TURN);
         (message, bytes.len())
     }
 
@@ -194,7 +224,7 @@ impl WebSocket {
         if !self.tungstenite.can_write() {
             return Err(ProtocolError::SendAfterClosing.into());
         }
-        self.outgoing.push(frame, self.role)?;
+        self.outgoing.push(frame, self.role, self.stream.is_write_vectored())?;
         match self.poll_ready(cx) {
             Poll::Ready(written) => written,
             // The rest is written later.
@@ -203,13 +233,23 @@ impl WebSocket {
     }
 
     /// Takes whole frames. Everything that was sent before must be written already.
-    pub(super) fn start_send_encoded(&mut self, frames: Bytes) {
+    pub(super) fn start_send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
+        if !self.tungstenite.can_write() {
+            return Err(ProtocolError::SendAfterClosing.into());
+        }
         self.outgoing.push_encoded(frames);
+        Ok(())
     }
 
     /// Writes everything but the control frames that tungstenite still has.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.outgoing.poll_write(cx, &mut self.stream).map_err(Error::Io)
+    }
+
+    /// Writes everything but those control frames, and flushes the stream: TLS may hold data back.
+    pub(super) fn poll_flush_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_write(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(Error::Io)
     }
 
     /// Writes everything.
@@ -222,8 +262,7 @@ impl WebSocket {
             Ok(()) | Err(Error::ConnectionClosed) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
-        ready!(self.poll_write(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(Error::Io)
+        self.poll_flush_data(cx)
     }
 }
 

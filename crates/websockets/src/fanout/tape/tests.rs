@@ -116,11 +116,10 @@ fn take(tape: &mut Tape, reader: &mut Reader) -> bool {
     assert!(encoded.len() <= BATCH as usize || cursor == reader.cursor + 1);
     reader.cursor = cursor;
     // Messages that were there before the first compressed reader are compressed when they are sent.
-    let is_older = encoded.compressed.is_empty();
-    reader.taken.extend(match reader.is_compressed {
-        true if is_older => Frames::compressed(&encoded.plain, LARGEST_WINDOW).into_encoded().plain,
-        true => encoded.compressed,
-        false => encoded.plain,
+    reader.taken.extend(match (reader.is_compressed, encoded.compressed) {
+        (true, None) => Frames::compressed(&encoded.plain, LARGEST_WINDOW).into_encoded().plain,
+        (true, Some(compressed)) => compressed,
+        (false, _) => encoded.plain,
     });
     true
 }

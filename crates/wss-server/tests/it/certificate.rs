@@ -1,101 +1,15 @@
-//! Good and bad certificates, at wss-server and at its clients. Each test makes its own keys.
-
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::tls::{Trust, connector, default_path};
-use common::{Result, tls};
-use native_tls::{Identity, TlsAcceptor};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rcgen::{DnType, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
-use testing::{Program, run, soon};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use websockets::client::connect_tls;
+use common::tls::{self, default_path};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer};
+use testing::{Program, run};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::public_key::PublicKey;
 
-const EXE: &str = env!("CARGO_BIN_EXE_wss-server");
-
-/// An empty folder that no other test uses.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn key() -> KeyPair {
-    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
-}
-
-/// A key and its certificate for localhost, changed by `change`.
-fn made(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
-    let key = key();
-    let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
-    change(&mut params);
-    (key.serialize_pem(), params.self_signed(&key).unwrap().pem())
-}
-
-fn expired(params: &mut CertificateParams) {
-    params.not_after = date_time_ymd(2020, 2, 29);
-}
-
-fn of_the_future(params: &mut CertificateParams) {
-    params.not_before = date_time_ymd(2999, 1, 1);
-}
-
-fn for_no_host(params: &mut CertificateParams) {
-    params.subject_alt_names.clear();
-}
-
-fn for_another_host(params: &mut CertificateParams) {
-    let other = CertificateParams::new(["example.org".into(), "192.0.2.1".into()]).unwrap();
-    params.subject_alt_names = other.subject_alt_names;
-}
-
-/// Writes `text` with the mode that a key should have.
-fn write(path: &Path, text: impl AsRef<[u8]>) {
-    fs::write(path, text).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-}
-
-async fn start(pem: &Path) -> Program {
-    let pem = pem.to_str().unwrap();
-    Program::start(EXE, &["127.0.0.1:0", "--cert", pem]).await
-}
-
-/// Connects as wss-client does, sends nothing and disconnects.
-async fn connect(address: SocketAddr, trust: Trust) -> Result<()> {
-    let url = format!("wss://{address}");
-    connect_tls(&url, connector(trust)?, async |_| Ok(())).await
-}
-
-fn only(pem: &Path) -> Trust {
-    Trust::File(pem.to_owned())
-}
-
-/// The error message of wss-client, which fails to connect to `address`.
-async fn refusal(address: SocketAddr, trust: Trust) -> String {
-    connect(address, trust).await.unwrap_err().to_string()
-}
-
-/// A server that, unlike wss-server, accepts any certificate for itself.
-async fn careless((key, certificate): &(String, String)) -> SocketAddr {
-    let identity = Identity::from_pkcs8(certificate.as_bytes(), key.as_bytes()).unwrap();
-    let acceptor = tokio_native_tls::TlsAcceptor::from(TlsAcceptor::new(identity).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            _ = acceptor.accept(stream).await;
-        }
-    });
-    address
-}
+use crate::{EXE, connect, expired, folder, for_another_host, for_no_host, key, made};
+use crate::{of_the_future, only, start, write};
 
 #[test]
 fn the_certificate_is_what_browsers_and_libraries_ask_for() {
@@ -187,83 +101,23 @@ async fn blocks_may_stand_in_any_order_with_anything_between() {
 #[tokio::test]
 async fn the_servers_own_certificate_is_found_behind_its_authoritys() {
     let folder = folder("chain");
-    let authority_key = self::key();
+    let authority_key = key();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "an authority");
     let authority = params.self_signed(&authority_key).unwrap().pem();
     let issuer = Issuer::new(params, authority_key);
-    let key = self::key();
+    let own_key = key();
     let own = CertificateParams::new(["127.0.0.1".into()]).unwrap();
-    let own = own.signed_by(&key, &issuer).unwrap().pem();
+    let own = own.signed_by(&own_key, &issuer).unwrap().pem();
     let (pem, ca) = (folder.join("chain.pem"), folder.join("ca.pem"));
-    write(&pem, format!("{authority}{own}{}", key.serialize_pem()));
+    write(&pem, format!("{authority}{own}{}", own_key.serialize_pem()));
     write(&ca, authority);
     connect(start(&pem).await.address, only(&ca)).await.unwrap();
 }
 
-/// Keys on a curve, which not every system's TLS library reads.
-#[cfg(target_os = "linux")]
-mod curves {
-    use rcgen::PKCS_ECDSA_P256_SHA256;
-
-    use super::*;
-
-    /// A DER value: its tag, the length, and the content of less than 128 bytes.
-    fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
-        [&[tag, contents.len() as u8][..], contents].concat()
-    }
-
-    /// A PKCS#8 key on the curve P-256 (RFC 5915), with this optional form of its public half.
-    fn ec_key(private: &[u8], public: Option<&[u8]>) -> String {
-        let public = public.map(|point| der(0xa1, &der(3, &[&[0], point].concat())));
-        let key = [vec![2, 1, 1], der(4, private), public.unwrap_or_default()].concat();
-        // id-ecPublicKey and prime256v1
-        let [kind, curve] = [&[42, 134, 72, 206, 61, 2, 1][..], &[42, 134, 72, 206, 61, 3, 1, 7]];
-        let algorithm = der(0x30, &[der(6, kind), der(6, curve)].concat());
-        let whole = [vec![2, 1, 0], algorithm, der(4, &der(0x30, &key))].concat();
-        let mut outer = vec![0x30, 0x81, whole.len() as u8];
-        outer.extend(whole);
-        pem::encode(&pem::Pem::new("PRIVATE KEY", outer))
-    }
-
-    #[tokio::test]
-    async fn an_ec_key_may_hold_its_public_half_in_any_form_or_not_at_all() {
-        let folder = folder("ec");
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
-        let own = params.self_signed(&key).unwrap().pem();
-        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let mut params = CertificateParams::new(["127.0.0.1".into()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "another");
-        let of_another = params.self_signed(&other).unwrap().pem();
-        let whole = key.serialize_der();
-        let place = whole.windows(5).position(|start| start == [2, 1, 1, 4, 32]).unwrap() + 5;
-        let private = &whole[place..place + 32];
-        // 4, X and Y (SEC 1, section 2.3.3)
-        let point = key.public_key_raw();
-        let compressed = [&[2 + point[64] % 2][..], &point[1..33]].concat();
-        let keys = [
-            key.serialize_pem(),
-            ec_key(private, None),
-            ec_key(private, Some(&compressed)),
-            ec_key(private, Some(point)),
-        ];
-        for (number, key) in keys.iter().enumerate() {
-            let pem = folder.join(format!("{number}.pem"));
-            // The server's own certificate is found after another one of its kind.
-            write(&pem, format!("{of_another}{own}{key}"));
-            let server = start(&pem).await;
-            let connected = connect(server.address, only(&pem)).await;
-            assert!(connected.is_ok(), "key {number}: {connected:?}");
-            write(&pem, format!("{of_another}{key}"));
-            fault(&pem, "is not that of its certificate; put").await;
-        }
-    }
-}
-
 #[tokio::test]
-async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
+async fn each_certificate_fault_has_an_error_and_hint() {
     let folder = folder("faults");
     let (key, own) = made(|_| {});
     let (other_key, _) = made(|_| {});
@@ -301,7 +155,7 @@ async fn each_fault_is_told_in_one_sentence_with_its_remedy() {
 }
 
 /// Checks that wss-server ends with status 1 and one line with the file and `sentence`.
-async fn fault(pem: &Path, sentence: &str) {
+pub(crate) async fn fault(pem: &Path, sentence: &str) {
     let file = pem.to_str().unwrap();
     let output = run(EXE, &["127.0.0.1:0", "--cert", file], "").await;
     let said = String::from_utf8(output.stderr).unwrap();
@@ -377,74 +231,4 @@ async fn a_key_that_everyone_can_read_is_rejected() {
     assert_eq!(out.status.code(), Some(1), "{error}");
     assert!(error.contains("lax.pem (0644); run chmod 600 "), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
-}
-
-#[tokio::test]
-async fn a_client_refuses_a_wrong_certificate_and_says_which() {
-    let folder = folder("refusals");
-    let pem = folder.join("trusted.pem");
-    for (made, sentence) in [
-        (made(expired), "has expired; make"),
-        (made(of_the_future), "is not valid yet; set"),
-        (made(for_another_host), "is for another host; use"),
-    ] {
-        write(&pem, &made.1);
-        let said = refusal(careless(&made).await, only(&pem)).await;
-        assert!(said.contains(sentence), "no {sentence:?} in {said:?}");
-    }
-    // The trusted certificate has the same name and the same form as the server's certificate.
-    let server = careless(&made(|_| {})).await;
-    write(&pem, made(|_| {}).1);
-    for trust in [only(&pem), Trust::SystemRoots] {
-        let said = refusal(server, trust).await;
-        assert!(said.contains("is not trusted by this client; pass"), "{said}");
-    }
-    let said = refusal(server, only(&folder.join("missing.pem"))).await;
-    assert!(said.contains("missing.pem; pass an existing file"), "{said}");
-}
-
-#[tokio::test]
-async fn a_client_says_when_the_server_does_not_speak_tls() {
-    let pem = folder("plain").join("trusted.pem");
-    tls::make(&pem).unwrap();
-    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serve = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        };
-        let (said, ()) = tokio::join!(refusal(address, only(&pem)), serve);
-        assert!(said.contains("does not use TLS; start wss-server there"), "{said}");
-    }
-}
-
-#[tokio::test]
-async fn tls_1_1_is_refused_and_1_2_is_spoken() {
-    let pem = folder("versions").join("localhost.pem");
-    tls::make(&pem).unwrap();
-    let server = start(&pem).await;
-    // These bytes are written by hand, because today's libraries do not send the first of these
-    // hellos.
-    for (version, understood) in [([3, 2], false), ([3, 3], true)] {
-        let suites = [0xc0, 0x2f, 0xc0, 0x13, 0, 0x2f];
-        // supported_groups, ec_point_formats, signature_algorithms
-        let extensions = [
-            &[0, 10, 0, 4, 0, 2, 0, 23][..],
-            &[0, 11, 0, 2, 1, 0],
-            &[0, 13, 0, 6, 0, 4, 4, 1, 8, 4],
-        ];
-        let extensions = extensions.concat();
-        let mut hello = [&version[..], &[7; 32], &[0, 0, suites.len() as u8], &suites].concat();
-        hello.extend([1, 0, 0, extensions.len() as u8]);
-        hello.extend(extensions);
-        let length = hello.len() as u8;
-        let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &hello].concat();
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(&record).await.unwrap();
-        let mut kind = [0];
-        let read = soon("an answer to the hello", stream.read(&mut kind)).await;
-        // 22 is a handshake record. Otherwise an alert (21) arrives, or the end.
-        assert_eq!(matches!(read, Ok(1)) && kind == [22], understood, "{version:?}");
-    }
 }
