@@ -15,6 +15,7 @@
 //! | `pings` | the clock: when to send a ping, and when the pong is overdue |
 //! | `websocket` | a WebSocket on an asynchronous stream |
 //! | `incoming` | makes messages of the bytes from the peer |
+//! | `partial` | the part of a message that has arrived |
 //! | `outgoing` | keeps frames until the stream takes them |
 //! | `mask` | masks the frames of a client |
 //! | `stream` | the one stream type below every socket |
@@ -25,6 +26,7 @@ mod incoming;
 mod keepalive;
 mod mask;
 mod outgoing;
+mod partial;
 mod pings;
 mod stream;
 mod websocket;

@@ -263,11 +263,36 @@ fn a_peer_takes_memory_only_for_its_bytes() {
     });
 }
 
-#[test]
-fn compressed_messages_in_any_pieces_are_the_same() {
+fn deflate() -> Deflate {
     let offer = "permessage-deflate".parse().unwrap();
     let offer = HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, offer)]);
-    let (deflate, _) = accept(&offer).unwrap();
+    accept(&offer).unwrap().0
+}
+
+#[test]
+fn max_size_counts_a_compressed_text_in_fragments() {
+    let text: String = (0..1000).map(|n| format!("{} €", n * n)).collect();
+    let data = compress(15, text.as_bytes()).unwrap();
+    let (first, last) = data.split_at(data.len() / 2);
+    let (text_frame, next) = (OpCode::Data(Data::Text), OpCode::Data(Data::Continue));
+    let mut zeros = Unstructured::new(&[]);
+    let mut first = frame(&mut zeros, Role::Server, text_frame, false, first).unwrap();
+    first[0] |= 1 << 6;
+    let last = frame(&mut zeros, Role::Server, next, true, last).unwrap();
+    // Each text is followed by an invalid frame.
+    for (max_size, messages, code) in [(text.len(), 1, 1002), (text.len() - 1, 0, 1009)] {
+        let mut received = Vec::new();
+        let pieces = [&first[..], &last, &[0xff, 0x80, 0, 0, 0, 0]];
+        let keep = |message| received.push(message);
+        let end = receive_with(Some(deflate()), &pieces, Role::Server, max_size, keep);
+        assert_eq!((received.len(), end), (messages, End::Failed(code)));
+        assert!(received.iter().all(|message| *message == Message::text(text.as_str())));
+    }
+}
+
+#[test]
+fn compressed_messages_in_any_pieces_are_the_same() {
+    let deflate = deflate();
     let mut compressed = 0;
     check(200, |input| {
         let (mut stream, mut messages) = (Vec::new(), Vec::new());
