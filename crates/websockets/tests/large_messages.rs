@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use testing::memory::resident_kib;
 use testing::{Peer, Program, Raw, soon};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tungstenite::Message;
 
 /// An echo server, started by `sh` after `limits`.
@@ -76,6 +76,42 @@ async fn memory_shrinks_after_a_large_message_with_pings() {
         assert!(peer.message().await.is_text());
     });
     assert!(cost.await < 32);
+}
+
+#[tokio::test]
+async fn memory_shrinks_after_many_frames_in_one_read() {
+    let cost = cost_of(async |peer| {
+        peer.feed(Message::text("x")).await;
+        for _ in 0..10_000 {
+            peer.feed(Message::Pong("".into())).await;
+        }
+        peer.feed(Message::Ping("?".into())).await;
+        peer.send("y").await;
+        for answer in [Message::text("x"), Message::Pong("?".into()), Message::text("y")] {
+            assert_eq!(peer.message().await, answer);
+        }
+    });
+    assert!(cost.await < 32);
+}
+
+/// Its messages wait in memory, in the kernel and in the network, and it reads nothing.
+#[tokio::test]
+async fn a_blocked_peer_receives_the_close_frame_of_a_shutdown() {
+    let mut server = echo("", &[]).await;
+    let mut peer = Raw::open_narrow(server.address).await;
+    let messages = testing::frame(0x82, vec![7; 1000]).repeat(8000);
+    let mut written = 0;
+    // Until the server cannot continue either.
+    while let Ok(Ok(part)) =
+        timeout(Duration::from_millis(500), peer.stream.write(&messages[written..])).await
+    {
+        written += part;
+    }
+    assert!(written < messages.len(), "the server is never blocked");
+    server.terminate();
+    assert_eq!(peer.close_code().await, Some(1001));
+    peer.frame(0x88, 1001_u16.to_be_bytes()).await;
+    assert!(server.exit().await.success());
 }
 
 /// Otherwise the kernel would accept the whole message, and a ping would wait behind it.

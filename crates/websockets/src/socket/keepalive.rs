@@ -154,6 +154,7 @@ impl Keepalive {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
+        self.websocket.is_yielding = false;
         loop {
             let flushed = self.poll_flush(cx);
             // The close frame is the result, whether or not the peer ends TCP or takes our answer.
@@ -187,6 +188,7 @@ impl Keepalive {
 
     /// Reads while a write is blocked, because a message shows that the peer is alive.
     fn fill_read_ahead(&mut self, cx: &mut Context<'_>) {
+        self.websocket.is_yielding = false;
         // An empty message needs memory, too.
         let size = |message: &Result<Message, Error>| {
             message.as_ref().map_or(MAX_READ_AHEAD, |message| size_of_val(message) + message.len())

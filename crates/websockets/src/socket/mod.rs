@@ -369,6 +369,7 @@ impl MessageStream for Socket {
         let message = keepalive.poll_next(&mut Context::from_waker(&cx));
         // Reading may have written a part of a pong or of a ping.
         *needs_flush |= keepalive.is_unflushed;
+        let is_yielding = keepalive.websocket.is_yielding;
         drop(keepalive);
         if message.is_ready() {
             step.made_progress();
@@ -377,6 +378,9 @@ impl MessageStream for Socket {
             waker.is_idle.store(false, Ordering::Release);
         } else {
             *messages_in_a_row = 0;
+            if is_yielding {
+                waker.is_idle.store(false, Ordering::Release);
+            }
         }
         message
     }

@@ -117,9 +117,9 @@ impl WebSocket {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         loop {
-            self.is_yielding = self.work > WORK_PER_TURN;
-            if self.is_yielding {
+            if self.work > WORK_PER_TURN {
                 self.work = 0;
+                self.is_yielding = true;
                 // Not `wake_by_ref`: a task that is always scheduled keeps the scheduler from
                 // checking which sockets and timers are ready.
                 ready!(pin!(yield_now()).poll(cx));
