@@ -27,6 +27,11 @@ impl Invitations {
         Self { used: data.join("used-invitations") }
     }
 
+    /// Whether this invitation was used.
+    pub fn is_used(&self, id: &str) -> bool {
+        self.used.join(id).exists()
+    }
+
     /// Uses an invitation. Returns whether it was unused. Of two requests at the same time, only one
     /// can create the file.
     ///
@@ -34,12 +39,18 @@ impl Invitations {
     ///
     /// The error of the file system. Then the invitation is still unused.
     pub fn take(&self, id: &str) -> IoResult<bool> {
-        fs::create_dir_all(&self.used)?;
+        // Not its parents, because a folder of `--data` that was removed must stay away.
+        match fs::create_dir(&self.used) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         for file in fs::read_dir(&self.used)?.flatten() {
-            // An expired invitation is invalid even without its file.
-            let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+            let used = file.metadata().and_then(|metadata| metadata.modified());
+            let age = used.ok().and_then(|used| used.elapsed().ok()).unwrap_or_default();
+            // An expired invitation is invalid even without its file. Another request may have
+            // removed it already.
             if age > 2 * LIFETIME {
-                fs::remove_file(file.path())?;
+                _ = fs::remove_file(file.path());
             }
         }
         match File::create_new(self.used.join(id)) {

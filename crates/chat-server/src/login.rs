@@ -113,7 +113,7 @@ impl Login {
         match pass {
             // The invitation stays unused, so it still works in another browser.
             Ok(pass) if pass.name == invitation.name => return Ok(pass),
-            Ok(pass) if verb != "replace" => {
+            Ok(pass) if verb != "replace" && !self.invitations.is_used(&id) => {
                 // The invisible marks around the names keep Arabic or Hebrew from changing the order
                 // of the other words.
                 let (old, new) = (pass.name, invitation.name);

@@ -52,7 +52,7 @@ pub async fn listen(address: String) -> Result<()> {
     registry.register("connections", "Open connections", CONNECTIONS.clone());
     registry.register("rooms", "Rooms in use", ROOMS.clone());
     registry.register("messages", "Messages stored", MESSAGES.clone());
-    let rejected = "Rejected requests by status, and rejected messages by reason";
+    let rejected = "Requests that the login rejected, by status, and rejected messages, by reason";
     registry.register("rejected", rejected, REJECTED.clone());
     registry.register("database_errors", "Failed uses of the database", DATABASE_ERRORS.clone());
     registry.register("closed", "Closed connections, by close code", CLOSED.clone());

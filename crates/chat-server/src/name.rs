@@ -16,7 +16,13 @@ const MAX_CHARS: usize = 32;
 /// example a mark that turns the direction of the text.
 pub fn nickname(name: &str) -> Result<String> {
     let name = Nickname::new().enforce(name).ok().map(String::from);
-    name.filter(|name| name.chars().count() <= MAX_CHARS && !is_blank(name)).ok_or_else(|| {
+    // Joiners change how the letters next to them look, so a name may have them, but not at its end.
+    let is_joiner = |c: char| matches!(c, '\u{200c}' | '\u{200d}');
+    let is_hidden = |c: char| c != ' ' && !is_joiner(c) && is_blank(c.encode_utf8(&mut [0; 4]));
+    let is_visible = |name: &String| {
+        !is_blank(name) && !name.chars().any(is_hidden) && !name.ends_with(is_joiner)
+    };
+    name.filter(|name| name.chars().count() <= MAX_CHARS && is_visible(name)).ok_or_else(|| {
         "invalid name; use 1 to 32 letters, digits, symbols and spaces, and no invisible characters"
             .into()
     })
@@ -68,6 +74,8 @@ mod tests {
             "Ada\u{ad}",
             "\u{3164}",
             "\u{2800}",
+            "Ada\u{2800}",
+            "\u{930}\u{93e}\u{92e}\u{94d}\u{200c}",
             "Ada\u{fe0f}",
             "\u{feff}Ada",
             &long,

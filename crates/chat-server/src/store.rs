@@ -44,10 +44,11 @@ const SELECT_BEFORE: &str =
     "SELECT * FROM messages WHERE room = ? AND number < ? ORDER BY number DESC LIMIT ?";
 
 /// Deletes at most 1,000 messages from before the time `?1`, so that it does not take long. A time
-/// may be wrong, so a message must also be older than the first one from between `?1` and now.
+/// may be wrong, so a message must also be older than the first one from between `?1` and now. If
+/// there is none, nothing is deleted.
 const DELETE_EXPIRED: &str = "DELETE FROM messages WHERE number IN
     (SELECT number FROM messages WHERE time < ?1 AND number < coalesce((SELECT number FROM messages
-        WHERE time BETWEEN ?1 AND ?2 ORDER BY number LIMIT 1), 9223372036854775807)
+        WHERE time BETWEEN ?1 AND ?2 ORDER BY number LIMIT 1), 0)
     ORDER BY number LIMIT 1000)";
 
 /// The messages, and the rooms in use.
@@ -268,5 +269,18 @@ mod tests {
             store.database.connection.query_row(IS_KNOWN, [number], |row| row.get(0)).unwrap()
         };
         assert_eq!([2, 3, 4, 5, 6].map(known), [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_clock_that_starts_ahead_deletes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let (instant, now) = store.last_tick;
+        let row = params![store.last_number + 1, "lobby", "Ada", "1", "", now - 30 * 24 * HOUR_MS];
+        store.database.connection.query_row(INSERT, row, |_| Ok(())).unwrap();
+        for hours in 1..48 {
+            store.tick(instant + Duration::from_secs(hours * 3600), now + hours as i64 * HOUR_MS);
+        }
+        assert_eq!(count(&store), 1);
     }
 }

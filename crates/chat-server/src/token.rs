@@ -5,7 +5,7 @@
 //! for a pass, and only once.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -69,7 +69,12 @@ impl Key {
             new.write_all(&key).map_err(cannot_write)?;
             // Another program may create a key at the same moment, so this moves the complete file
             // into place, and only if there is no key yet.
-            _ = new.persist_noclobber(&path);
+            match new.persist_noclobber(&path) {
+                Err(error) if error.error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(cannot_write(error.error).into());
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -84,7 +89,7 @@ impl Key {
         let path = folder.join("key");
         let key = fs::read(&path).map_err(|error| {
             let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => "start the server first, or pass its --data",
+                ErrorKind::NotFound => "start the server first, or pass its --data",
                 _ => "run this program as the owner of the file",
             };
             format!("cannot read {}: {error}; {hint}", path.display())

@@ -1,10 +1,9 @@
 //! Connects, exchanges messages, and connects again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{IsTerminal, stdout};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -200,19 +199,23 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
     let raw = (flags.raw && !stdout().is_terminal()).then_some(flags.delimiter);
     // The server may be silent for this time. There is no limit while the input is open.
     let mut wait = Duration::MAX;
-    let mut latency = None;
+    let latency = Cell::new(None);
     loop {
         // A message is received only when there is room for it. So the time that a slow reader of
         // the output takes is not silence.
         let receive = async {
             output.room().await;
-            timeout(wait, poll_fn(|cx| socket.borrow_mut().poll_next_unpin(cx))).await
+            let next = poll_fn(|cx| {
+                let next = socket.borrow_mut().poll_next_unpin(cx);
+                // Receiving handles pongs, too. They are no messages, so the time continues.
+                let new = socket.borrow().latency();
+                if flags.ping && latency.replace(new) != new {
+                    output.status(&format_latency("pong after", new));
+                }
+                next
+            });
+            timeout(wait, next).await
         };
-        // Receiving handles pongs, too, so this comes after it.
-        let pong = poll_fn(|_| match socket.borrow().latency() {
-            new if new == latency => Poll::Pending,
-            new => Poll::Ready(new),
-        });
         select! {
             biased;
             result = &mut send_input, if is_sending => {
@@ -231,10 +234,6 @@ async fn exchange(flags: &Flags, console: &mut Console, socket: &mut Socket) -> 
                 // The server was silent for too long.
                 Err(_) => return Ok(true),
             },
-            new = pong, if flags.ping => {
-                latency = new;
-                output.status(&format_latency("pong after", latency));
-            }
         }
     }
 }

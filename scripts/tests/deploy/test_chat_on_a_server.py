@@ -122,7 +122,8 @@ def test_https_has_a_secure_cookie_and_origin_check(site):
 def test_long_messages_are_compressed_through_nginx(site):
     site.serve(0).is_ready()
     assert wait(site.ready)
-    with site.connect(site.token("Ada")) as ada:
+    cookie, _, _ = site.login("Ada")["Set-Cookie"].partition(";")
+    with site.connect(cookie) as ada:
         assert ada.response.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
         text = "to be or not to be " * 50 + "🦀"
         ada.send(json.dumps({"id": "1", "text": text}))

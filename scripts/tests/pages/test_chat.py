@@ -424,6 +424,14 @@ def test_a_pass_in_use_is_renewed(browser, chat):
     ada.connected().shows(".me", ", Ada")
 
 
+def test_a_pass_is_renewed_after_each_lost_connection(browser, chat):
+    ada = browser.open(chat.link("Ada")).connected()
+    old = chat.sign(name="Ada", room="lobby", expires=int(time.time()) + 1000)
+    set_cookie(ada, old)
+    ada.run("dispatchEvent(new Event('offline'))")
+    until("the cookie", lambda: ada.at().get_cookies()[0]["value"] != old, True, 20)
+
+
 def test_two_chats_on_one_host_keep_their_cookies(browser, chat, program, tmp_path, binaries):
     other = program("chat-server", f"localhost:{free_port()}", "--data", tmp_path / "other")
     command = [binaries["chat-server"], f"localhost:{other.port}", "--data", tmp_path / "other", "--invite", "Bob"]

@@ -51,7 +51,7 @@ async fn a_client_behind_the_tape_gets_a_gap() {
     let second = post(&mut ada, 2, 2).await;
     post(&mut ada, 3, 502).await;
     for _ in 0..2 {
-        // 500 are held: 3 to 502. The second is gone, but known to be the last that is.
+        // A client receives at most 500 messages when it reconnects.
         let (_bob, events) = reconnect(&chat, second).await;
         assert_eq!((texts(&events), has_gap(&events)), (range(3, 502), false));
         let (_bob, events) = reconnect(&chat, first).await;
@@ -87,7 +87,7 @@ async fn a_lost_database_is_reported_as_a_gap() {
 }
 
 #[tokio::test]
-async fn a_pruned_history_is_reported_as_a_gap() {
+async fn an_unknown_number_is_a_gap() {
     let chat = Chat::start(&[]).await;
     let eight_days = 8 * 24 * 3600 * 1000;
     let (_bob, events) = reconnect(&chat, now() - eight_days).await;

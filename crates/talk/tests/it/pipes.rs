@@ -419,6 +419,14 @@ async fn with_time_each_line_has_the_time() {
 }
 
 #[tokio::test]
+async fn pongs_do_not_prolong_the_wait_for_a_message() {
+    let flags = ["--ping", "--ping-interval", "0.1", "--wait", "1"];
+    let (output, ()) =
+        converse(&flags, "", async |socket| while socket.next().await.is_some() {}).await;
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
 async fn with_ping_each_pong_prints_its_round_trip_time() {
     let (output, ()) = converse(&["--ping", "--ping-interval", "0.1"], "", async |socket| {
         // The third ping shows that talk has seen the second pong.

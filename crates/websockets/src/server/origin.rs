@@ -107,7 +107,10 @@ pub(super) fn parse(origin: &str) -> Result<String, String> {
 
 /// The flag that allows this page, if its origin is valid. It is safe to paste into a shell.
 pub(super) fn hint(headers: &HeaderMap) -> Option<String> {
-    let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Some("--allow-origin ''".to_owned());
+    };
+    let origin = origin.to_str().ok()?;
     let is_valid = origin == "null" || parts(origin).is_some() && origin.len() <= MAX_LOGGED;
     is_valid.then(|| format!("--allow-origin {origin}"))
 }
@@ -229,7 +232,7 @@ mod tests {
                 assert!(origins.allow(&headers), "{origin}");
             }
             let hint = hint(&headers).unwrap_or_default();
-            let is_word = |c: char| c.is_ascii_alphanumeric() || " +-.:/[]_".contains(c);
+            let is_word = |c: char| c.is_ascii_alphanumeric() || " +-.:/[]_'".contains(c);
             let one_line = format!("{}{}{hint}", for_log(&headers), parsed.unwrap_or_else(|e| e));
             assert!(hint.chars().all(is_word), "{hint}");
             assert!(!one_line.contains(char::is_control), "{one_line}");
