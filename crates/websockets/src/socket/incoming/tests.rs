@@ -66,6 +66,7 @@ fn receive_with(
             None => far.shutdown().now_or_never().unwrap().unwrap(),
         }
         loop {
+            socket.is_yielding = false;
             match socket.poll_next(&mut cx) {
                 Poll::Pending if socket.is_yielding => {}
                 Poll::Pending => break,
