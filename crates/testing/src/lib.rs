@@ -50,15 +50,12 @@ pub fn limit(idle: Duration) -> Duration {
     idle.mul_f64((f64::max(mean, now) / cores as f64).max(1.0))
 }
 
-/// Returns the environment in which cargo builds a project outside the workspace, without compiling
-/// the dependencies a second time. `temporary` is `CARGO_TARGET_TMPDIR`, a folder in the
-/// workspace's target folder.
+/// Returns the environment in which cargo builds a project outside the workspace. All of them share
+/// one build folder. It is not that of the workspace, because cargo locks a build folder, and other
+/// steps of the tests compile the workspace meanwhile. `temporary` is `CARGO_TARGET_TMPDIR`.
 pub fn outside_build(temporary: &str) -> [(&'static str, String); 3] {
-    let target = Path::new(temporary).parent().unwrap_or(Path::new(temporary));
     [
-        ("CARGO_BUILD_BUILD_DIR", target.display().to_string()),
-        // These are the settings of the workspace for dependencies, so that cargo finds the
-        // compiled ones.
+        ("CARGO_BUILD_BUILD_DIR", Path::new(temporary).join("build").display().to_string()),
         ("CARGO_PROFILE_DEV_DEBUG", "false".to_owned()),
         ("CARGO_NET_OFFLINE", "true".to_owned()),
     ]

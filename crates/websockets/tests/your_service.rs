@@ -109,15 +109,16 @@ impl Drop for Place {
     }
 }
 
-/// Runs a command with talk in this workspace. It prints the lines that the chapter shows.
+/// Runs a command with the talk of this workspace. It prints the lines that the chapter shows.
 fn talk(server: &Program, command: &str, shown: &str) {
     let command = command.replace("localhost:4000", &server.address.to_string());
-    // `-p` would build talk again, with the features that it has alone.
-    let command = command.replace("cargo run -p talk", "cargo run --quiet --bin talk");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{{ {command}; }} 2>&1")]);
-    let output = shell.current_dir(Path::new(HERE).join("../..")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), shown);
+    // `cargo test` builds the programs next to the tests.
+    let deps = std::env::current_exe().unwrap();
+    let talk = deps.parent().unwrap().with_file_name("talk");
+    assert!(talk.exists(), "build it: cargo build --bin talk");
+    let command = command.replace("cargo run -p talk --", talk.to_str().unwrap());
+    let output = Command::new("sh").args(["-c", &format!("{{ {command}; }} 2>&1")]).output();
+    assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout).trim_end(), shown);
 }
 
 #[tokio::test]
