@@ -44,14 +44,8 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = size)]
     pub max_size: usize,
 
-    /// Compress messages for clients that offer permessage-deflate
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "deflate|none"
-    )]
+    /// Compress messages for clients that offer permessage-deflate: deflate or none
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "MODE")]
     pub compression: Compression,
 
     /// Allow only this origin; may be repeated; "" allows clients that send no Origin
