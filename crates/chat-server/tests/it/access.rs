@@ -1,7 +1,7 @@
 use serde_json::json;
-use testing::{run, soon};
+use testing::soon;
 
-use crate::{Chat, EXE, greeting, line, next, now, sign};
+use crate::{Chat, greeting, line, next, now, sign};
 
 const OPEN: &[&str] = &[];
 
@@ -134,6 +134,10 @@ async fn messages_are_stored_in_a_private_folder() {
 async fn files_that_everyone_can_read_are_rejected() {
     use std::fs::{Permissions, metadata, set_permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use crate::EXE;
+    use testing::run;
+
     let mut chat = Chat::start(OPEN).await;
     let data = chat.folder.to_str().unwrap().to_owned();
     // The WAL file stays when the server is killed.
