@@ -14,7 +14,7 @@ async fn help_explains_each_flag_with_its_default() {
         ("--ping-timeout <SECONDS>", "20"),
         ("--close-timeout <SECONDS>", "10"),
         ("--max-size <BYTES>", "1048576"),
-        ("--compression <deflate|none>", "none"),
+        ("--compression <MODE>", "none"),
         ("--max-connections <N>", "10000"),
         ("--max-connections-per-address <N>", "0"),
         ("--trusted-proxy <ADDRESS>", "none"),
