@@ -36,7 +36,9 @@ impl RedisServer {
         let folder = folder.join(format!("redis-{:016x}", fastrand::u64(..)));
         std::fs::create_dir(&folder).unwrap();
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let port = testing::free_port();
+        // In a cluster, a Redis also needs the port that is higher by 10,000. The system chooses its own
+        // ports from 32768 on.
+        let port = std::iter::repeat_with(testing::free_port).find(|port| *port < 22_000).unwrap();
         let child = spawn(&folder, port, &flags);
         let mut server = Self { child, port, folder, flags };
         assert!(server.answers().await, "no redis-server starts in {:?}", server.folder);
