@@ -50,6 +50,17 @@ pub fn limit(idle: Duration) -> Duration {
     idle.mul_f64((f64::max(mean, now) / cores as f64).max(1.0))
 }
 
+/// Returns the path of a program that `cargo test` builds with the tests, for example `talk` or
+/// `examples/echo`.
+pub fn built(name: &str) -> String {
+    // The tests are one folder below it.
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().with_file_name(name);
+    let program = program.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "build it: cargo build --workspace --all-features --bins --examples");
+    program.to_str().unwrap().to_owned()
+}
+
 /// Returns the environment in which cargo builds a project outside the workspace. All of them share
 /// one build folder. It is not that of the workspace, because cargo locks a build folder, and other
 /// steps of the tests compile the workspace meanwhile. `temporary` is `CARGO_TARGET_TMPDIR`.

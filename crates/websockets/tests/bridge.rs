@@ -1,17 +1,12 @@
 //! The example `axum`: GET, POST and a WebSocket on one port.
 
-use testing::{HANDSHAKE, Peer, Program, Raw, frame, http, soon};
+use testing::{HANDSHAKE, Peer, Program, Raw, built, frame, http, soon};
 use tokio::time::{Duration, sleep};
 use tungstenite::http::Request as Http;
 use websockets::{Bridge, Flags, Request, Response, Result, Server, Socket};
 
 async fn axum(flags: &[&str]) -> Program {
-    // `cargo test` builds the examples next to the tests.
-    let deps = std::env::current_exe().unwrap();
-    let axum = deps.parent().unwrap().with_file_name("examples").join("axum");
-    let axum = axum.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(axum.exists(), "build it: cargo build -p websockets --features hyper --example axum");
-    Program::start(axum.to_str().unwrap(), &[&["localhost:0"], flags].concat()).await
+    Program::start(&built("examples/axum"), &[&["localhost:0"], flags].concat()).await
 }
 
 async fn connect(server: &Program) -> Peer {

@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use testing::{HANDSHAKE, Program, Raw, frame};
+use testing::{HANDSHAKE, Program, Raw, built, frame};
 use tokio::net::TcpListener;
 use tungstenite::http::{HeaderMap, HeaderValue, header};
 use websockets::{Flags, Request, Response, Result, Server, Socket};
@@ -23,13 +23,8 @@ const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
 async fn start(example: &str, flags: &[&str]) -> Program {
-    // `cargo test` builds the examples next to the tests.
-    let deps = std::env::current_exe().unwrap();
-    let exe = deps.parent().unwrap().with_file_name("examples").join(example);
-    let exe = exe.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(exe.exists(), "build it: cargo build -p websockets --examples");
     let fixed = ["localhost:0", "--ping-interval", "0"];
-    Program::start(exe.to_str().unwrap(), &[&fixed, flags].concat()).await
+    Program::start(&built(&format!("examples/{example}")), &[&fixed, flags].concat()).await
 }
 
 async fn echo() -> Program {

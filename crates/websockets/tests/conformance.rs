@@ -1,7 +1,7 @@
 //! Checks the echo example against RFC 6455, byte for byte. These are sections 1 to 7 and 10 of the
 //! Autobahn suite, for machines without the Python 2.7 of `scripts/autobahn`.
 
-use testing::{Program, Raw, frame};
+use testing::{Program, Raw, built, frame};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -14,12 +14,7 @@ const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
 async fn echo() -> Program {
-    // `cargo test` builds the examples next to the tests.
-    let deps = std::env::current_exe().unwrap();
-    let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
-    let echo = echo.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(echo.exists(), "build it: cargo build -p websockets --example echo");
-    Program::start(echo.to_str().unwrap(), &["localhost:0", "--ping-interval", "0"]).await
+    Program::start(&built("examples/echo"), &["localhost:0", "--ping-interval", "0"]).await
 }
 
 /// The frames that one connection sends, and those that it receives. The last one ends it.

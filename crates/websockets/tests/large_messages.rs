@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use testing::memory::resident_kib;
-use testing::{Peer, Program, Raw, soon};
+use testing::{Peer, Program, Raw, built, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -20,12 +20,8 @@ async fn echo(limits: &str, flags: &[&str]) -> Program {
 }
 
 async fn echo_with(environment: &[(&str, &str)], limits: &str, flags: &[&str]) -> Program {
-    // `cargo test` builds the examples next to the tests.
-    let deps = std::env::current_exe().unwrap();
-    let echo = deps.parent().unwrap().with_file_name("examples").join("echo");
-    assert!(echo.exists(), "build it: cargo build -p websockets --example echo");
     let mut sh = Command::new("sh");
-    sh.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), echo.to_str().unwrap()]);
+    sh.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), &built("examples/echo")]);
     sh.arg("localhost:0").args(flags);
     sh.envs(environment.iter().copied());
     Program::start_command(&mut sh).await

@@ -112,11 +112,7 @@ impl Drop for Place {
 /// Runs a command with the talk of this workspace. It prints the lines that the chapter shows.
 fn talk(server: &Program, command: &str, shown: &str) {
     let command = command.replace("localhost:4000", &server.address.to_string());
-    // `cargo test` builds the programs next to the tests.
-    let deps = std::env::current_exe().unwrap();
-    let talk = deps.parent().unwrap().with_file_name("talk");
-    assert!(talk.exists(), "build it: cargo build --bin talk");
-    let command = command.replace("cargo run -p talk --", talk.to_str().unwrap());
+    let command = command.replace("cargo run -p talk --", &testing::built("talk"));
     let output = Command::new("sh").args(["-c", &format!("{{ {command}; }} 2>&1")]).output();
     assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout).trim_end(), shown);
 }
