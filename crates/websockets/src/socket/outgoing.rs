@@ -4,7 +4,7 @@
 //! gives the memory back. [`Outgoing`] copies small frames, which are then written together. A
 //! large payload is written from where it is.
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -71,6 +71,16 @@ impl Outgoing {
         self.large = frames;
     }
 
+    /// Adds control frames of tungstenite. They go between two data frames, so while a large one is
+    /// waiting, the error is `WouldBlock`.
+    pub(super) fn push_control(&mut self, frames: &[u8]) -> io::Result<()> {
+        if !self.large.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.small.extend_from_slice(frames);
+        Ok(())
+    }
+
     /// Whether it is time to write, even without a flush.
     pub(super) fn is_full(&self) -> bool {
         !self.large.is_empty() || self.small.len() > SMALL
@@ -122,21 +132,6 @@ impl Outgoing {
         if !self.large.is_empty() {
             self.small.extend_from_slice(&take(&mut self.large));
         }
-    }
-}
-
-/// tungstenite's control frames. They go between two data frames, so a large one goes first.
-impl Write for Outgoing {
-    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        if !self.large.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.small.extend_from_slice(frames);
-        Ok(frames.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

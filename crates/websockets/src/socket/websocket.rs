@@ -221,9 +221,7 @@ impl WebSocket {
                 return or_later(self.tungstenite.write(&mut frames, control));
             }
         };
-        if !self.tungstenite.can_write() {
-            return Err(ProtocolError::SendAfterClosing.into());
-        }
+        self.check_open()?;
         self.outgoing.push(frame, self.role, self.stream.is_write_vectored())?;
         match self.poll_ready(cx) {
             Poll::Ready(written) => written,
@@ -234,11 +232,17 @@ impl WebSocket {
 
     /// Takes whole frames. Everything that was sent before must be written already.
     pub(super) fn start_send_encoded(&mut self, frames: Bytes) -> Result<(), Error> {
-        if !self.tungstenite.can_write() {
-            return Err(ProtocolError::SendAfterClosing.into());
-        }
+        self.check_open()?;
         self.outgoing.push_encoded(frames);
         Ok(())
+    }
+
+    /// No data may follow a close frame of either side.
+    fn check_open(&self) -> Result<(), Error> {
+        match self.tungstenite.can_write() {
+            true => Ok(()),
+            false => Err(ProtocolError::SendAfterClosing.into()),
+        }
     }
 
     /// Writes everything but the control frames that tungstenite still has.
@@ -288,7 +292,8 @@ impl Read for ControlFrames<'_> {
 
 impl Write for ControlFrames<'_> {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.outgoing.write(frames)
+        self.outgoing.push_control(frames)?;
+        Ok(frames.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
