@@ -307,6 +307,31 @@ async fn every_client_of_a_room_gets_the_same_order() {
     assert!(sent == all);
 }
 
+/// The fan-out compresses 64 KiB in each round.
+#[tokio::test]
+async fn a_burst_is_compressed_in_several_rounds() {
+    let server = start("broadcast", &["--compression", "deflate"]).await;
+    let offers = [Some(OFFER), None];
+    let mut clients = vec![agreed(&server).await];
+    for _ in 0..offers.len() {
+        clients.last_mut().unwrap().frame(TEXT, "joined").await;
+        for (client, offer) in clients.iter_mut().zip(offers) {
+            assert_eq!(receive(client, offer).await, ("joined".into(), false));
+        }
+        if clients.len() < offers.len() {
+            clients.push(Raw::open(server.address).await);
+        }
+    }
+    let texts: Vec<_> = (0..80).map(|n| format!("{n} {}", "burst ".repeat(1000))).collect();
+    let frames: Vec<_> = texts.iter().flat_map(|text| frame(TEXT, text)).collect();
+    clients[0].write(frames).await;
+    for (client, offer) in clients.iter_mut().zip(offers) {
+        for text in &texts {
+            assert_eq!(receive(client, offer).await, (text.clone(), offer.is_some()));
+        }
+    }
+}
+
 /// The next text, and whether it was compressed.
 async fn receive(client: &mut Raw, offer: Option<&str>) -> (String, bool) {
     let (first, payload) = client.next_frame().await.unwrap();

@@ -238,8 +238,9 @@ impl<S: State> Fanout<S> {
             .unwrap_or_else(|| Frames::compressed(plain, 0));
         let shared = &mut *self.shared.lock();
         shared.tape.append_compressed(first, frames);
-        // These have looked meanwhile, and found nothing to take.
-        if !shared.wakers.is_empty() {
+        // These have looked meanwhile, and found nothing to take. The rest comes with the next
+        // round, because messages may arrive faster than they can be compressed.
+        if !shared.wakers.is_empty() || shared.tape.has_uncompressed() {
             self.round.notify_one();
         }
     }
@@ -282,16 +283,15 @@ async fn run_rounds<S: State>(fanout: Weak<Fanout<S>>, round: Arc<Notify>) {
     loop {
         round.notified().await;
         let Some(fanout) = fanout.upgrade() else { return };
-        let mut uncompressed = {
+        let uncompressed = {
             let mut shared = fanout.shared.lock();
             shared.begin_round();
             std::mem::swap(&mut wakers, &mut shared.wakers);
             shared.tape.uncompressed()
         };
-        while let Some((first, plain)) = uncompressed {
+        if let Some((first, plain)) = uncompressed {
             fanout.compress(first, &plain);
             yield_now().await;
-            uncompressed = fanout.shared.lock().tape.uncompressed();
         }
         let mut batch = wakers.drain(..);
         while batch.len() > 0 {

@@ -103,11 +103,16 @@ impl Tape {
         }
     }
 
+    /// Whether there are messages that have to be compressed.
+    pub(super) fn has_uncompressed(&self) -> bool {
+        self.compressed.as_ref().is_some_and(|compressed| compressed.end() < self.end())
+    }
+
     /// Some of the messages that have to be compressed, and the position of the first.
     pub(super) fn uncompressed(&self) -> Option<(u64, Bytes)> {
         let position = self.compressed.as_ref()?.end();
-        let first = (position - self.start) as usize;
-        (first < self.frames.ends.len()).then(|| {
+        self.has_uncompressed().then(|| {
+            let first = (position - self.start) as usize;
             let end = self.batch_end(first, COMPRESSED_AT_ONCE);
             (position, self.frames.copy(first..end))
         })
